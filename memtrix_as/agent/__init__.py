@@ -1,0 +1,1 @@
+"""Turns, the loop, sessions and commands; knows no Matrix."""

@@ -1,0 +1,101 @@
+"""The values that flow between the parts: frozen, without I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call the model asked for.
+
+    `problem` says why the arguments could not be read; `arguments` is then empty, because
+    some servers refuse a history whose arguments do not parse.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a session, as the model sees it."""
+
+    role: Role
+    text: str = ""
+    reasoning: str = ""  # role "assistant": what the model thought, never sent back as text
+    calls: tuple[ToolCall, ...] = ()  # role "assistant"
+    call_id: str | None = None  # role "tool": the call that this answers
+    failed: bool = False  # role "tool": the tool did not do what was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one model call; `cost` in US dollars where the provider tells it."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer on its way; either field may be empty."""
+
+    text: str = ""
+    reasoning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished model call: the whole message and what it cost."""
+
+    message: Message
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told of a tool; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came with a message; `source` is where it can be fetched (an mxc URI)."""
+
+    name: str
+    mimetype: str
+    size: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message belongs: the room, the agent that speaks there, and the thread."""
+
+    room_id: str
+    agent: str  # the agent's name in the agents table, e.g. "memtrix"
+    thread: str | None = None  # event id of the thread's root
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A human's (or another agent's) message, read from the chat protocol."""
+
+    event_id: str
+    place: Place
+    sender: str
+    text: str
+    sent_at: datetime
+    reply_to: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    encrypted: bool = False

@@ -1,0 +1,1 @@
+"""Language models: one file per provider, discovered at start."""

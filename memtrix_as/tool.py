@@ -1,0 +1,109 @@
+"""What a tool is, how a typed function becomes one, and what a turn may do in its room."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Protocol, get_type_hints
+
+from docstring_parser import parse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from memtrix_as.errors import ToolError
+from memtrix_as.messages import Place, ToolSpec
+
+
+class Stream(Protocol):
+    """An answer on its way into a room: shows that somebody works, then the text so far."""
+
+    def feed(self, text: str) -> None:
+        """Add a piece of text; returns at once."""
+
+    async def finish(self) -> int | None:
+        """Stop showing; the outbox id of the draft that stands in the room, or None."""
+
+
+class Chat(Protocol):
+    """A channel in which agents and humans talk; `matrix/` is one, the terminal another."""
+
+    def stream(self, turn_id: int, place: Place, event_id: str) -> Stream:
+        """Begin to show that `place.agent` works on the message `event_id`."""
+
+    async def deliver(self, lane: str) -> None:
+        """Send what waits in the outbox of `lane`, in order; returns when nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What a call may know about the turn that it runs in."""
+
+    place: Place
+    sender: str
+    event_id: str
+    timezone: tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A typed async function with its policy. The policy is enforced by `agent.gate` alone."""
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    run: Callable[..., Awaitable[str]]
+    wants_context: bool
+    confirm: bool = False  # ask the human first
+    untrusted: bool = False  # the result comes from outside
+    alone: bool = False  # never run beside another call
+    repeatable: bool = False  # may run again when a crash hid its outcome
+
+    @property
+    def spec(self) -> ToolSpec:
+        schema = self.arguments.model_json_schema()
+        schema.pop("title", None)
+        return ToolSpec(self.name, self.description, schema)
+
+    async def __call__(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
+        """Validate and run; ToolError says what is wrong with the arguments."""
+        try:
+            model = self.arguments.model_validate(dict(arguments))
+        except ValidationError as exc:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
+            )
+            raise ToolError(f"{self.name} was not run, its arguments are wrong: {wrong}") from exc
+        values = {name: getattr(model, name) for name in type(model).model_fields}
+        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+
+
+def tool(
+    *, confirm: bool = False, untrusted: bool = False, alone: bool = False, repeatable: bool = False
+) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
+    """Make a Tool of an async function: its name, hints and docstring become the schema.
+
+    Raises TypeError at import time when the function says too little for a model to use it.
+    """
+
+    def declare(function: Callable[..., Awaitable[str]]) -> Tool:
+        doc, hints = parse(function.__doc__ or ""), get_type_hints(function, include_extras=True)
+        about = {p.arg_name: p.description for p in doc.params}
+        parameters = list(inspect.signature(function).parameters.values())
+        wants_context = bool(parameters) and hints.get(parameters[0].name) is ToolContext
+        fields: dict[str, Any] = {}
+        for p in parameters[wants_context:]:
+            if p.name not in hints or p.name not in about:
+                raise TypeError(f"tool {function.__name__}: {p.name!r} needs a type and an Args: line")
+            default = ... if p.default is p.empty else p.default
+            fields[p.name] = (hints[p.name], Field(default, description=about[p.name]))
+        if not doc.short_description:
+            raise TypeError(f"tool {function.__name__} needs a docstring")
+        text = "\n\n".join(filter(None, (doc.short_description, doc.long_description)))
+        arguments = create_model(
+            function.__name__, __config__=ConfigDict(extra="forbid"), **fields
+        )
+        return Tool(
+            function.__name__, text, arguments, function, wants_context,
+            confirm, untrusted, alone, repeatable,
+        )  # fmt: skip
+
+    return declare
