@@ -1,39 +1,70 @@
 """The settings: read once from YAML, the environment and secret files, then frozen."""
 
-from collections.abc import Mapping
+import json
+import logging
+import logging.config
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from secrets import token_urlsafe
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
+from rich.console import Console
+from rich.logging import RichHandler
+
+from memtrix_as.errors import ConfigError
+from memtrix_as.settings import checks, document, secrets
+from memtrix_as.settings.fields import REST, SECRET, Reader
+
 Role = Literal["none", "user", "admin"]
+UTC = ZoneInfo("UTC")
+
+Url = Annotated[str, checks.url]
+Name = Annotated[str, checks.not_empty]
+Token = Annotated[str, SECRET, checks.token]
+Count = Annotated[int, checks.between(1, 1_000_000)]
+Seconds = Annotated[float, checks.between(0.001, 30 * 86400)]
+Software = Annotated[str, checks.one_of("conduit", "synapse", "tuwunel", "continuwuity")]
 
 
 @dataclass(frozen=True)
 class Homeserver:
-    address: str
-    domain: str
-    software: str = "conduit"  # conduit, synapse, tuwunel, continuwuity
+    address: Url
+    domain: Annotated[str, checks.domain]
+    software: Software = "conduit"
 
 
 @dataclass(frozen=True)
 class AppService:
-    address: str
-    hostname: str
-    port: int
-    as_token: str = field(repr=False)
-    hs_token: str = field(repr=False)
-    id: str = "memtrix"
-    bot_username: str = "memtrix"
-    username_template: str = "memtrix_{name}"
-    database: str = field(default="embedded", repr=False)  # or a postgresql:// URL
-    max_body_size: int = 64  # MiB of one transaction
+    address: Url
+    hostname: Name
+    port: Annotated[int, checks.between(1, 65535)]
+    as_token: Token = field(repr=False)
+    hs_token: Token = field(repr=False)
+    id: Annotated[str, checks.identifier] = "memtrix"
+    bot_username: Annotated[str, checks.username] = "memtrix"
+    username_template: Annotated[str, checks.username_template] = "memtrix_{name}"
+    # or a postgresql:// URL
+    database: Annotated[str, SECRET, checks.database] = field(default="embedded", repr=False)
+    max_body_size: Annotated[int, checks.between(1, 1024)] = 64  # MiB of one transaction
+
+    @property
+    def sender_localpart(self) -> str:
+        """The user that the homeserver takes us for when we name none; it never speaks.
+
+        Not the bot: a real token of the sender cannot sync on Synapse.
+        """
+        return f"_{self.id}_as"
 
 
 @dataclass(frozen=True)
 class MainAgent:
-    name: str
-    model: str
+    name: Name
+    model: Name
     verbose: bool = False
     reasoning: bool = False
 
@@ -42,32 +73,57 @@ class MainAgent:
 class Provider:
     """One configured provider; `options` are the keyword arguments of its class."""
 
-    type: str
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    type: Name
+    options: Annotated[Mapping[str, Any], REST, checks.options] = field(
+        default_factory=dict, repr=False
+    )
 
 
 @dataclass(frozen=True)
 class Model:
-    provider: str
-    model: str
+    provider: Name
+    model: Name
     think: bool = False
-    context: int = 8192  # tokens that the server really gives the model
-    max_tokens: int | None = None
-    temperature: float = 0.7
+    context: Annotated[int, checks.between(512, 100_000_000)] = 8192  # tokens the server gives it
+    max_tokens: Count | None = None
+    temperature: Annotated[float, checks.between(0, 2)] = 0.7
     tools: bool = True  # False for a model that cannot call tools at all
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    model: Name = "nomic-ai/nomic-embed-text-v1.5"  # a hub id or a folder
+    device: Name = "cpu"
+
+
+@dataclass(frozen=True)
+class Search:
+    searxng_url: Url | None = None  # None: no web search
+
+
+@dataclass(frozen=True)
+class Tools:
+    directories: tuple[Path, ...] = ()
+    disabled: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True)
+class Management:
+    room: Annotated[str, checks.alias] = "#memtrix-admin"
+
+
+@dataclass(frozen=True)
 class Limits:
-    tool_rounds: int = 10
-    turn_timeout: float = 600.0  # seconds
-    approval_timeout: float = 600.0  # seconds
-    concurrent_turns: int = 1000
-    attempts: int = 5  # how often a turn that kills its process is begun
-    catch_up_hours: float = 24.0  # messages older than this are not answered after a downtime
+    tool_rounds: Count = 10
+    turn_timeout: Seconds = 600.0  # seconds
+    approval_timeout: Seconds = 600.0  # seconds
+    concurrent_turns: Count = 1000
+    attempts: Count = 5  # how often a turn that kills its process is begun
+    # messages older than this are not answered after a downtime
+    catch_up_hours: Annotated[float, checks.between(0, 24 * 365)] = 24.0
     streaming: bool = True
-    edit_interval: float = 1.0  # seconds between two edits of a streamed answer
-    edits_per_message: int = 60
+    edit_interval: Seconds = 1.0  # seconds between two edits of a streamed answer
+    edits_per_message: Annotated[int, checks.between(0, 10_000)] = 60
 
 
 @dataclass(frozen=True)
@@ -75,12 +131,196 @@ class Config:
     homeserver: Homeserver
     appservice: AppService
     main_agent: MainAgent
-    providers: Mapping[str, Provider]
-    models: Mapping[str, Model]
-    permissions: Mapping[str, Role]
+    providers: Annotated[Mapping[Name, Provider], checks.not_empty]
+    models: Annotated[Mapping[Name, Model], checks.not_empty]
+    permissions: Annotated[Mapping[Annotated[str, checks.who], Role], checks.not_empty]
     data_directory: Path = Path("data")
     workspace_directory: Path = Path("workspace")
     agents_directory: Path = Path("agents")
-    timezone: ZoneInfo = ZoneInfo("UTC")
+    timezone: ZoneInfo = UTC
     limits: Limits = Limits()
-    logging: Mapping[str, Any] = field(default_factory=dict)
+    logging: Annotated[Mapping[str, Any], checks.log_settings] = field(
+        default_factory=dict, repr=False
+    )
+    embeddings: Embeddings = Embeddings()
+    search: Search = Search()
+    tools: Tools = Tools()
+    management: Management = Management()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a registration is made of; the rest of the file may still be unfinished."""
+
+    homeserver: Homeserver
+    appservice: AppService
+    management: Management
+    fresh: Mapping[str, str] = field(default_factory=dict, repr=False)  # tokens made just now
+
+
+redact = secrets.Redactor()  # redact(text): known secret values become [secret]
+_handed_over: dict[str, str] = {}  # secrets that came through `clean_environment`
+
+_HANDOVER = "MEMTRIX_HANDOVER_FD"
+_QUIET = ("aiohttp.access", "mau", "procrastinate", "httpx2", "httpx", "httpcore2", "openai")
+
+
+def load(path: Path) -> Config:
+    """The whole configuration; ConfigError tells everything that is wrong, a line each."""
+    raw = document.read(path)
+    section = raw.get("appservice")
+    if isinstance(section, dict):  # so that an absent token is told with the way to make one
+        section |= {name: section.get(name) or "" for name in ("as_token", "hs_token")}
+    reader = _reader(path)
+    config = reader.section(Config, raw)
+    reader.problems += _disagreements(raw)
+    _stop_at(reader.problems, path)
+    assert isinstance(config, Config)
+    return config
+
+
+def load_service(path: Path, new_tokens: bool = False) -> Service:
+    """Only the sections that a registration needs; a missing token is made, but not written.
+
+    `new_tokens` makes new ones in place of those that stand in the file; a `$NAME` stays.
+    """
+    raw = document.read(path)
+    reader = _reader(path)
+    given = raw.get("appservice")
+    section = {**given} if isinstance(given, dict) else {}
+    fresh = {
+        name: token_urlsafe(48)
+        for name in ("as_token", "hs_token")
+        if checks.is_placeholder_token(token := section.get(name))
+        or (new_tokens and not str(token).startswith("$"))
+    }
+    section |= fresh
+    parts = {
+        "homeserver": reader.section(Homeserver, raw.get("homeserver") or {}, "homeserver"),
+        "appservice": reader.section(AppService, section, "appservice"),
+        "management": reader.section(Management, raw.get("management") or {}, "management"),
+    }
+    reader.problems += _disagreements(raw)
+    _stop_at(reader.problems, path)
+    return Service(**parts, fresh=fresh)
+
+
+def _reader(path: Path) -> Reader:
+    variables = {**os.environ, **_handed_over}
+    return Reader(path.absolute().parent, lambda name: secrets.find(name, variables), redact.learn)
+
+
+def _stop_at(problems: Sequence[str], path: Path) -> None:
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        raise ConfigError(redact(f"{path} cannot be used:{lines}"))
+
+
+def _disagreements(raw: Mapping[str, Any]) -> list[str]:
+    """What is wrong between keys. Reads the file itself, so that it is told with the rest."""
+    problems = []
+    models, providers = raw.get("models"), raw.get("providers")
+    main = raw.get("main_agent")
+    if isinstance(models, dict):
+        for name, model in models.items():
+            provider = model.get("provider") if isinstance(model, dict) else None
+            if isinstance(provider, str) and provider not in (providers or ()):
+                problems.append(f'models.{name}.provider: "{provider}" is not one of the providers')
+        wanted = main.get("model") if isinstance(main, dict) else None
+        if isinstance(wanted, str) and wanted not in models:
+            problems.append(f'main_agent.model: "{wanted}" is not one of the models')
+    return problems + _clashes(raw)
+
+
+def _clashes(raw: Mapping[str, Any]) -> list[str]:
+    section = raw.get("appservice")
+    section = section if isinstance(section, dict) else {}
+    template = section.get("username_template", AppService.username_template)
+    try:
+        pattern = checks.username_pattern(checks.username_template(template))
+    except (ValueError, AttributeError):
+        return []  # told by the reader already
+    names = {
+        "bot_username": section.get("bot_username", AppService.bot_username),
+        "id": f"_{section.get('id', AppService.id)}_as",
+    }
+    problems = [
+        f'appservice.{key}: the user name "{name}" would also fit username_template '
+        f'"{template}"; a sub-agent could take it'
+        for key, name in names.items()
+        if re.fullmatch(pattern, str(name))
+    ]
+    tokens = section.get("as_token"), section.get("hs_token")
+    if tokens[0] == tokens[1] and not checks.is_placeholder_token(tokens[0]):
+        problems.append("appservice.hs_token: is the same as as_token; they must differ")
+    if names["bot_username"] == names["id"]:
+        problems.append(f'appservice.bot_username: "{names["id"]}" is kept for the service itself')
+    return problems
+
+
+def clean_environment(argv: Sequence[str]) -> None:
+    """Start this process anew without the secrets in its environment; returns if there are none.
+
+    Removing them from `os.environ` is not enough: /proc/self/environ shows what a process was
+    started with. The values pass through a pipe. Call it first thing, before threads and files;
+    `argv` is what follows the program's name.
+    """
+    if (number := os.environ.pop(_HANDOVER, None)) is not None:
+        try:
+            with open(int(number), "rb") as pipe:
+                _handed_over.update(json.load(pipe))
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"{_HANDOVER} is set, but not by Memtrix; unset it.") from exc
+    found = secrets.in_environment(os.environ)
+    if not found:
+        return
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    data = json.dumps({**_handed_over, **found}).encode()
+    try:
+        whole = os.write(write_end, data) == len(data)
+    except BlockingIOError:
+        whole = False
+    if not whole:
+        raise ConfigError("The secrets in the environment are too long; give them by files.")
+    os.close(write_end)
+    os.set_inheritable(read_end, True)
+    clean = {name: value for name, value in os.environ.items() if name not in found}
+    clean[_HANDOVER] = str(read_end)
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "memtrix_as", *argv], clean)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a process that we start: ours without anything about secrets."""
+    ours = (secrets.PREFIX, _HANDOVER)
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def environment(name: str) -> str | None:
+    """One environment variable by name; an empty one counts as absent."""
+    return os.environ.get(name) or None
+
+
+def setup_logging(config: Config) -> None:
+    """Log to stderr as `logging:` says, with every known secret taken out."""
+    settings = config.logging
+    for name in _QUIET:  # aiohttp.access would print the homeserver's token with each request
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if "version" in settings:
+        logging.config.dictConfig({"disable_existing_loggers": False, **settings})
+    else:
+        handler: logging.Handler = logging.StreamHandler()
+        style = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+        if sys.stderr.isatty():
+            console = Console(stderr=True)
+            handler = RichHandler(console=console, show_path=False, log_time_format="%X")
+            style = "%(name)s: %(message)s"
+        handler.setFormatter(logging.Formatter(style))
+        logging.basicConfig(level=settings.get("level", "INFO"), handlers=[handler], force=True)
+        for name, level in (settings.get("loggers") or {}).items():
+            logging.getLogger(name).setLevel(level)
+    for logger in (logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)):
+        for handler in logger.handlers:
+            if not any(isinstance(f, secrets.RedactingFilter) for f in handler.filters):
+                handler.addFilter(secrets.RedactingFilter(redact))

@@ -1,0 +1,1 @@
+"""How settings are read and checked; `memtrix_as.config` is the face that the rest imports."""

@@ -1,0 +1,114 @@
+"""YAML files: read with plain errors, and changed without losing their comments."""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from memtrix_as.errors import ConfigError
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file as plain dicts and lists; ConfigError when it is missing or is not YAML."""
+    return _load(YAML(typ="safe", pure=True), path)
+
+
+def change(path: Path, values: Mapping[str, Any]) -> None:
+    """Set values by dotted key, keeping comments and order; the file becomes mode 0600."""
+    yaml = _round_trip()
+    document = _load(yaml, path)
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section: Any = document
+        for at in sections:
+            if not isinstance(section.get(at), dict):
+                section[at] = {}
+            section = section[at]
+        section[name] = value
+    _write(path, lambda stream: yaml.dump(document, stream))
+
+
+def write(path: Path, document: Mapping[str, Any], comment: str) -> None:
+    """Write a whole new file, mode 0600, with a comment on top."""
+    _write(path, lambda stream: stream.write(dump(document, comment)))
+
+
+def dump(document: Mapping[str, Any], comment: str = "") -> str:
+    """A document as YAML text."""
+    yaml, out = _round_trip(), StringIO()
+    out.write("".join(f"# {line}\n" for line in comment.splitlines()))
+    yaml.dump(dict(document), out)
+    return out.getvalue()
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _load(yaml: YAML, path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no {path}. Copy config.example.yaml to it and edit it, "
+            "or let ./scripts/quickstart make one."
+        ) from None
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} cannot be read: it is not UTF-8 text.") from None
+    # The library's own texts quote lines and values of the file, hence perhaps a token: `from
+    # None`, and only the position and the bare reason are told.
+    except DuplicateKeyError as exc:
+        key = re.match(r'found duplicate key "([^"]*)"', str(exc.problem))
+        name = key[1] if key else "a key"
+        raise ConfigError(f"{path}, {_line(exc)}: {name} stands there twice.") from None
+    except MarkedYAMLError as exc:
+        raise ConfigError(f"{path} is not YAML, {_line(exc)}: {exc.problem}.") from None
+    except YAMLError as exc:
+        raise ConfigError(f"{path} is not YAML ({type(exc).__name__}).") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")
+    return document
+
+
+def _line(exc: MarkedYAMLError) -> str:
+    return f"line {exc.problem_mark.line + 1}" if exc.problem_mark else "somewhere"
+
+
+def _write(path: Path, fill: Callable[[Any], Any]) -> None:
+    """Replace a file as a whole or not at all: a crash leaves the old one or the new one."""
+    target = path.resolve()  # through a symbolic link, so that the link survives
+    try:
+        with tempfile.NamedTemporaryFile(  # mode 0600
+            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
+        ) as file:
+            try:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, target)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as exc:
+        raise ConfigError(
+            f"{path} cannot be written: {exc.strerror}. Its folder must be writable, "
+            "and in a container the folder must be mounted, not the single file."
+        ) from exc
