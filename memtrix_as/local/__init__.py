@@ -1,1 +1,1 @@
-"""The real parts that a quick start and the tests run on this machine: PostgreSQL, Synapse, a model."""
+"""The real parts that run on this machine: PostgreSQL, Synapse and a small model."""
