@@ -16,7 +16,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -36,6 +35,7 @@ from memtrix_as.local.folder import (
     trim,
     write_private,
 )
+from memtrix_as.local.ports import free_port
 
 DATABASE = "memtrix"
 # Where root keeps a copy of binaries that `nobody` cannot reach (a clone in root's home).
@@ -67,7 +67,8 @@ def wheel_binaries() -> Path:
     if spec is None or spec.origin is None:
         raise LocalPartError(
             "`database: embedded` needs the embedded PostgreSQL: "
-            "pip install 'memtrix-as[embedded]', or give appservice.database a postgresql:// address."
+            "pip install 'memtrix-as[embedded]', or give appservice.database a postgresql:// "
+            "address."
         )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
@@ -132,12 +133,6 @@ def _within_reach(binaries: Path, account: Account) -> Path:
     if not _runs(copy, account):
         raise LocalPartError(f"PostgreSQL does not run: try {copy / 'postgres'} --version.")
     return copy
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class EmbeddedPostgres:
@@ -244,8 +239,8 @@ class EmbeddedPostgres:
         if wanted != have:
             raise LocalPartError(
                 f"The database in {self.folder} was made by PostgreSQL {wanted}, and this is "
-                f"{have}, which cannot read it: `memtrix-as backup` with the Memtrix that made it, move "
-                f"{self.folder} away, and `memtrix-as restore` with this one."
+                f"{have}, which cannot read it: `memtrix-as backup` with the Memtrix that made it, "
+                f"move {self.folder} away, and `memtrix-as restore` with this one."
             )
 
     async def _initdb(self, password: str) -> None:

@@ -1,0 +1,93 @@
+"""What comes from a package index when it is needed: a virtual environment, a wheel to unpack."""
+
+import asyncio
+import contextlib
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from memtrix_as.config import child_environment
+from memtrix_as.errors import LocalPartError
+from memtrix_as.local.child import spawn
+from memtrix_as.local.folder import Lock, Say, private
+
+SYNAPSE = "matrix-synapse==1.163.2"
+
+
+async def run(command: Sequence[str | Path], say: Say) -> tuple[int, str]:
+    """Run it to its end, telling what pip is at; its exit code and last lines."""
+    child = await spawn(
+        command, cwd=Path("/"), env=child_environment(), output=asyncio.subprocess.PIPE
+    )
+    last: deque[str] = deque(maxlen=6)
+    output = child.process.stdout
+    assert output is not None
+    try:
+        async for raw in output:
+            line = raw.decode(errors="replace").rstrip()
+            if not line:
+                continue
+            last.append(line)
+            if told := re.match(r"Collecting ([\w.-]+)|  (?:Downloading) (\S+.*)", line):
+                say(f"fetching {told[1] or told[2]}")
+            elif line.startswith("Installing collected packages"):
+                say(f"installing {line.count(',') + 1} packages")
+        return await child.wait(), "\n".join(last)
+    finally:
+        if not child.ended:
+            await child.stop()
+
+
+async def pip(python: Path, arguments: Sequence[str | Path], what: str, say: Say) -> None:
+    """`pip` as this machine has it configured; LocalPartError with its last lines."""
+    options = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+    code, text = await run([python, "-m", "pip", *arguments, *options], say)
+    if code != 0:
+        raise LocalPartError(
+            f"pip could not get {what}. Is there a network, and space on the disk? It said:\n{text}"
+        )
+
+
+async def make_venv(folder: Path, say: Say) -> Path:
+    """A fresh virtual environment with pip; returns its Python."""
+    code, text = await run([sys.executable, "-m", "venv", "--clear", folder], say)
+    if code != 0:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise LocalPartError(
+            f"Python cannot make virtual environments here; on Debian and Ubuntu: "
+            f"apt install python{version}-venv. It said:\n{text}"
+        )
+    return folder / "bin" / "python"
+
+
+async def synapse_python(folder: Path, say: Say) -> Path:
+    """The Python of an environment that has the Synapse we are written for; made if need be.
+
+    An own environment, because Synapse pins libraries that we use in other versions.
+    """
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    if stamp.exists() and stamp.read_text() == SYNAPSE and python.exists():
+        return python
+    if python.exists():  # made by hand
+        code, text = await run(
+            [python, "-c", "import importlib.metadata as m; print(m.version('matrix-synapse'))"],
+            lambda _: None,
+        )
+        if code == 0 and text.strip() == SYNAPSE.partition("==")[2]:
+            with contextlib.suppress(OSError):  # it may be somebody else's
+                stamp.write_text(SYNAPSE)
+            return python
+    lock = Lock(private(folder.with_name(f"{folder.name}.lock")))
+    await lock.take(say)
+    try:
+        say("installing the development homeserver (Synapse), about 40 MB")
+        await make_venv(folder, say)
+        await pip(python, ["install", SYNAPSE], "Synapse", say)
+        stamp.write_text(SYNAPSE)
+    finally:
+        lock.release()
+        (lock.folder / "lock").unlink(missing_ok=True)
+        lock.folder.rmdir()
+    return python
