@@ -35,7 +35,7 @@ from memtrix_as.local.folder import (
     trim,
     write_private,
 )
-from memtrix_as.local.ports import free_port
+from memtrix_as.local.ports import check_free, free_port
 
 DATABASE = "memtrix"
 # Where root keeps a copy of binaries that `nobody` cannot reach (a clone in root's home).
@@ -181,6 +181,8 @@ class EmbeddedPostgres:
         private(self.folder)
         await self._lock.take(self._say)
         try:
+            if self.port:
+                check_free(self.port)
             trim(self.log)
             password = await self._cluster()
             await self._serve(password)
@@ -308,6 +310,13 @@ class EmbeddedPostgres:
                 return True
             except (OSError, TimeoutError, asyncpg.CannotConnectNowError):
                 await asyncio.sleep(0.02)
+            except asyncpg.InvalidPasswordError:
+                await asyncio.sleep(0.5)  # ours is about to end if another has the port
+                if not self._child.ended:
+                    raise LocalPartError(
+                        f"{self.folder / 'password'} is not the password of the database there; "
+                        "put the right one back from your backup."
+                    ) from None
             passed = time.monotonic() - began
             if passed > self.patience:
                 raise LocalPartError(f"PostgreSQL took over {passed:.0f} s:\n{tail(self.log)}")
