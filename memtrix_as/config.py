@@ -28,6 +28,7 @@ Name = Annotated[str, checks.not_empty]
 Token = Annotated[str, SECRET, checks.token]
 Count = Annotated[int, checks.between(1, 1_000_000)]
 Seconds = Annotated[float, checks.between(0.001, 30 * 86400)]
+Options = Annotated[Mapping[str, Any], REST, checks.options]
 Software = Annotated[str, checks.one_of("conduit", "synapse", "tuwunel", "continuwuity")]
 
 
