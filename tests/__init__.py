@@ -1,0 +1,1 @@
+"""The tests; `rig` holds the real parts that they share."""

@@ -1,0 +1,1 @@
+"""Whole conversations on a real homeserver, with the model scripted."""

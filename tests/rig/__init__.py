@@ -1,0 +1,1 @@
+"""The real parts of the tests: homeserver, database, humans, the doors between them."""

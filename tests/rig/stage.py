@@ -1,0 +1,65 @@
+"""What a test plays on: a door, people, rooms; and how all of it is cleared away afterwards."""
+
+import asyncio
+import itertools
+
+from tests.rig.api import Refused
+from tests.rig.chat import Chat
+from tests.rig.database import Database
+from tests.rig.door import Door
+from tests.rig.homeserver import Homeserver
+from tests.rig.human import Human
+from tests.rig.watcher import OURS
+
+_numbers = itertools.count(1)
+
+
+class Stage:
+    """One test's part of the shared servers."""
+
+    def __init__(self, homeserver: Homeserver, database: Database, door: Door) -> None:
+        self.homeserver, self.database, self.door = homeserver, database, door
+        self.people: list[Human] = []
+
+    @property
+    def agent(self) -> str:
+        """The main agent's user id."""
+        return self.door.user(self.door.registration["id"])
+
+    async def person(self, name: str = "ann") -> Human:
+        """A new account with open eyes."""
+        http = self.door.api.http
+        user_id, token = await self.homeserver.register(http, f"{name}{next(_numbers)}")
+        human = Human(self.homeserver.api(http, token), user_id)
+        await human.open_eyes()
+        self.people.append(human)
+        return human
+
+    async def chat(self, human: Human | None = None, **room: object) -> Chat:
+        """A direct room of a human with the main agent, which has come in."""
+        human = human or await self.person()
+        options = {"is_direct": True, **room}
+        room_id = await human.create_room(self.agent, **options)  # type: ignore[arg-type]
+        await human.sees_member(room_id, self.agent)
+        return Chat(human, room_id, self.agent)
+
+    async def clear(self) -> None:
+        """The service has stopped: take its agents out of the rooms and forget what it knew."""
+        self.door.heal()
+        agents = {
+            (user, room.room_id)
+            for human in self.people
+            for room in human.rooms.values()
+            for kind, user in room.state
+            if kind == "m.room.member" and OURS.match(user)
+        }
+        await asyncio.gather(*(self._leave(*gone) for gone in agents))
+        await asyncio.gather(*(human.close_eyes() for human in self.people))
+        await self.door.drain()
+        await self.database.empty()
+
+    async def _leave(self, user: str, room: str) -> None:
+        try:
+            await self.door.api.call("POST", f"/rooms/{room}/leave", {}, user_id=user)
+        except Refused:
+            pass  # it has left already, or was banned
