@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from memtrix_as.config import child_environment
+
+# What a server of ours needs to know; not the keys and tokens that a shell may have exported.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 SHIM = Path(__file__).with_name("shim.py")
+
+
+def environment() -> dict[str, str]:
+    """The environment for a server that is not ours."""
+    return {key: value for key, value in child_environment().items() if key in PASSED_ON}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,3 +92,17 @@ async def synapse_python(folder: Path, say: Say) -> Path:
         (lock.folder / "lock").unlink(missing_ok=True)
         lock.folder.rmdir()
     return python
+
+
+async def main(folder: str) -> None:
+    began = time.monotonic()
+    try:
+        await synapse_python(Path(folder).absolute(), lambda text: print(f"  {text}", flush=True))
+    except LocalPartError as exc:
+        sys.exit(str(exc))
+    if (took := time.monotonic() - began) > 5:
+        print(f"  done in {took:.0f} s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -15,9 +15,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from memtrix_as.config import child_environment
 from memtrix_as.errors import LocalPartError
-from memtrix_as.local.child import Child, spawn
+from memtrix_as.local.child import Child, environment, spawn
 from memtrix_as.local.folder import Lock, Say, private, tail, write_private
 from memtrix_as.local.ports import check_free
 
@@ -83,7 +82,7 @@ class DevSynapse:
                         self.python, "-m", "synapse.app.homeserver",
                         "-c", self.folder / "homeserver.yaml",
                     ],
-                    cwd=self.folder, env=child_environment(), output=output, keep=[self._lock.fd],
+                    cwd=self.folder, env=environment(), output=output, keep=[self._lock.fd],
                 )  # fmt: skip
             await self._ready(self._child)
         except BaseException:
