@@ -94,10 +94,10 @@ async def synapse_python(folder: Path, say: Say) -> Path:
     return python
 
 
-async def main(folder: str) -> None:
+async def main(folder: Path) -> None:
     began = time.monotonic()
     try:
-        await synapse_python(Path(folder).absolute(), lambda text: print(f"  {text}", flush=True))
+        await synapse_python(folder, lambda text: print(f"  {text}", flush=True))
     except LocalPartError as exc:
         sys.exit(str(exc))
     if (took := time.monotonic() - began) > 5:
@@ -105,4 +105,4 @@ async def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    asyncio.run(main(Path(sys.argv[1]).absolute()))
