@@ -1,0 +1,101 @@
+"""The contents of the events that we send, built from values; nothing here talks to a server."""
+
+import json
+from typing import Any, Literal
+
+from memtrix_as.matrix.html import sound, to_html
+
+ID = "io.memtrix.id"  # our own key of an event, by which it is found again after a crash
+FORMAT = "org.matrix.custom.html"
+
+# A whole event may have 65,536 bytes (client-server API, "Size limits"). The rest is for what the
+# servers add: signatures, hashes, references to earlier events.
+LARGEST_EVENT = 60_000
+# An edit carries the new text and a short form of it for clients that know no edits.
+LARGEST_TEXT = 54_000
+
+
+def text(
+    markdown: str,
+    *,
+    kind: Literal["text", "notice"],
+    thread: str | None = None,
+    reply_to: str | None = None,
+    key: str,
+) -> dict[str, Any]:
+    """An m.room.message. Longer texts must have been through `split`: what is too large for one
+    event is cut off, visibly.
+
+    `thread` is the event id of the thread's root; `reply_to` the event that is answered, in a
+    thread the last one known there.
+    """
+    content: dict[str, Any] = {
+        "msgtype": f"m.{kind}",
+        "body": sound(markdown),
+        # Present and empty: nobody is pinged because their name occurs in the text (since v1.7).
+        "m.mentions": {},
+        ID: key,
+    }
+    if thread:
+        content["m.relates_to"] = {
+            "rel_type": "m.thread",
+            "event_id": thread,
+            "is_falling_back": True,
+            "m.in_reply_to": {"event_id": reply_to or thread},
+        }
+    elif reply_to:
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
+    if (formatted := to_html(content["body"])) is not None:
+        rich = content | {"format": FORMAT, "formatted_body": formatted}
+        if size(rich) <= LARGEST_TEXT:
+            return rich
+    return content | {"body": _fitting(content, LARGEST_TEXT)}
+
+
+def edit(content: dict[str, Any], event_id: str) -> dict[str, Any]:
+    """The event that replaces `event_id` by `content`.
+
+    The replaced event keeps its own relation, so the new content names none (client-server
+    API, "Event replacements").
+    """
+    new = {name: value for name, value in content.items() if name != "m.relates_to"}
+    outer: dict[str, Any] = {
+        "msgtype": content["msgtype"],
+        "body": f"* {content['body']}",
+        "m.mentions": {},
+        "m.new_content": new,
+        "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
+    }
+    if ID in content:
+        outer[ID] = content[ID]
+    return outer | {"body": _fitting(outer, LARGEST_EVENT)}
+
+
+def reaction(event_id: str, emoji: str, *, key: str | None = None) -> dict[str, Any]:
+    """The content of an m.reaction."""
+    relation = {"rel_type": "m.annotation", "event_id": event_id, "key": sound(emoji)}
+    content: dict[str, Any] = {"m.relates_to": relation}
+    return content | {ID: key} if key else content
+
+
+def size(content: dict[str, Any]) -> int:
+    """The bytes of a content as canonical JSON."""
+    return len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def weight(text: str) -> int:
+    """The bytes of a text inside canonical JSON."""
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2
+
+
+def _fitting(content: dict[str, Any], limit: int) -> str:
+    """The body, shortened until the content has at most `limit` bytes."""
+    body: str = content["body"]
+    if size(content) <= limit:
+        return body
+    room = limit - size(content | {"body": " […]"})
+    low, high = 0, len(body)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if weight(body[:middle]) <= room else (low, middle - 1)
+    return body[:low] + " […]"
