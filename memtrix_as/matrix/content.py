@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from memtrix_as.matrix.html import sound, to_html
 
-ID = "io.memtrix.id"  # our own key of an event, by which it is found again after a crash
+KEY = "io.memtrix.id"  # our own key of an event, by which it is found again after a crash
 FORMAT = "org.matrix.custom.html"
 
 # A whole event may have 65,536 bytes (client-server API, "Size limits"). The rest is for what the
@@ -34,8 +34,9 @@ def text(
         "body": sound(markdown),
         # Present and empty: nobody is pinged because their name occurs in the text (since v1.7).
         "m.mentions": {},
-        ID: key,
     }
+    if key:
+        content[KEY] = key
     if thread:
         content["m.relates_to"] = {
             "rel_type": "m.thread",
@@ -66,8 +67,8 @@ def edit(content: dict[str, Any], event_id: str) -> dict[str, Any]:
         "m.new_content": new,
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
-    if ID in content:
-        outer[ID] = content[ID]
+    if KEY in content:
+        outer[KEY] = content[KEY]
     return outer | {"body": _fitting(outer, LARGEST_EVENT)}
 
 
@@ -75,7 +76,7 @@ def reaction(event_id: str, emoji: str, *, key: str | None = None) -> dict[str, 
     """The content of an m.reaction."""
     relation = {"rel_type": "m.annotation", "event_id": event_id, "key": sound(emoji)}
     content: dict[str, Any] = {"m.relates_to": relation}
-    return content | {ID: key} if key else content
+    return content | {KEY: key} if key else content
 
 
 def size(content: dict[str, Any]) -> int:

@@ -27,8 +27,8 @@ _SENTENCE = re.compile(rf"[.!?\u2026]['\")\]\u00bb\u201d\u2019]*\s+|[{_FULL_STOP
 # What surely is no longer in the list that was cut through.
 _OUTSIDE = re.compile(r"(?m)^(?!\s|$|[-*+]\s|\d{1,9}[.)]\s|>)")
 _BEGINNINGS = {
-    "list_item_open", "paragraph_open", "heading_open", "blockquote_open", "bullet_list_open", "ordered_list_open",
-    "table_open", "fence", "code_block", "hr",
+    "list_item_open", "paragraph_open", "heading_open", "blockquote_open", "bullet_list_open",
+    "ordered_list_open", "table_open", "fence", "code_block", "hr",
 }  # fmt: skip
 _WORD = re.compile(r"\s+(?=\w)")
 _SPACE = re.compile(r"\s+")
