@@ -14,6 +14,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from memtrix_as.errors import ConfigError
 
+# of the first line within a section
+_INDENT = re.compile(r"^[^\s#][^\n]*:[^\n]*\n(?:\s*#[^\n]*\n)*( +)[^\s#]", re.MULTILINE)
+
 
 def read(path: Path) -> dict[str, Any]:
     """The file as plain dicts and lists; ConfigError when it is missing or is not YAML."""
@@ -24,6 +27,9 @@ def change(path: Path, values: Mapping[str, Any]) -> None:
     """Set values by dotted key, keeping comments and order; the file becomes mode 0600."""
     yaml = _round_trip()
     document = _load(yaml, path)
+    if indent := _INDENT.search(path.read_text("utf-8")):
+        # comments keep their columns, so the lines between them must keep theirs
+        yaml.indent(len(indent[1]), len(indent[1]) + 2, len(indent[1]))
     for key, value in values.items():
         *sections, name = key.split(".")
         section: Any = document
