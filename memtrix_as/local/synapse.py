@@ -96,6 +96,11 @@ class DevSynapse:
             self._child = None
         self._lock.release()
 
+    async def ended(self) -> None:
+        """Returns when it has ended by itself."""
+        if self._child:
+            await self._child.wait()
+
     async def restart(self) -> None:
         """The same server with the same data; reads its registrations again."""
         await self.stop()
