@@ -28,7 +28,7 @@ class ToolError(MemtrixError):
 class HomeserverError(MemtrixError):
     """The homeserver refused a request, or could not be reached.
 
-    `retryable` tells whether the same request may succeed later; `retry_after` is in seconds.
+    `retryable` tells whether the same request may succeed later.
     """
 
     def __init__(
@@ -38,13 +38,11 @@ class HomeserverError(MemtrixError):
         status: int = 0,
         errcode: str = "",
         retryable: bool = False,
-        retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.errcode = errcode
         self.retryable = retryable
-        self.retry_after = retry_after
 
 
 class ModelError(MemtrixError):

@@ -98,4 +98,5 @@ class Incoming:
     sent_at: datetime
     reply_to: str | None = None
     attachments: tuple[Attachment, ...] = ()
-    encrypted: bool = False
+    command: tuple[str, str] | None = None  # its name and argument, when it is one
+    target: str | None = None  # the event that it edits or withdraws, when it does

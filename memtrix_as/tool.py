@@ -19,15 +19,21 @@ class Stream(Protocol):
     def feed(self, text: str) -> None:
         """Add a piece of text; returns at once."""
 
-    async def finish(self) -> int | None:
-        """Stop showing; the outbox id of the draft that stands in the room, or None."""
+    async def finish(self) -> None:
+        """Stop showing; the last words come through the outbox."""
 
 
 class Chat(Protocol):
     """A channel in which agents and humans talk; `matrix/` is one, the terminal another."""
 
-    def stream(self, turn_id: int, place: Place, event_id: str) -> Stream:
+    def stream(self, turn_id: int, place: Place, event_id: str, reply_to: str | None) -> Stream:
         """Begin to show that `place.agent` works on the message `event_id`."""
+
+    async def quote(self, place: Place, event_id: str) -> str | None:
+        """The text of an event of the room that we did not keep ourselves."""
+
+    def post(self, lane: str) -> None:
+        """Begin to deliver, without waiting for it."""
 
     async def deliver(self, lane: str) -> None:
         """Send what waits in the outbox of `lane`, in order; returns when nothing is left."""
@@ -92,15 +98,13 @@ def tool(
         fields: dict[str, Any] = {}
         for p in parameters[wants_context:]:
             if p.name not in hints or p.name not in about:
-                raise TypeError(f"tool {function.__name__}: {p.name!r} needs a type and an Args: line")
+                raise TypeError(f"{function.__name__}: {p.name!r} needs a type and an Args: line")
             default = ... if p.default is p.empty else p.default
             fields[p.name] = (hints[p.name], Field(default, description=about[p.name]))
         if not doc.short_description:
             raise TypeError(f"tool {function.__name__} needs a docstring")
         text = "\n\n".join(filter(None, (doc.short_description, doc.long_description)))
-        arguments = create_model(
-            function.__name__, __config__=ConfigDict(extra="forbid"), **fields
-        )
+        arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
         return Tool(
             function.__name__, text, arguments, function, wants_context,
             confirm, untrusted, alone, repeatable,

@@ -1,0 +1,83 @@
+"""The command line."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from memtrix_as import __version__, config
+from memtrix_as.app import App
+from memtrix_as.errors import MemtrixError
+from memtrix_as.matrix import registration
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the arguments say; an expected error is one sentence and exit status 1."""
+    config.clean_environment(sys.argv)
+    options = _parser().parse_args(arguments)
+    try:
+        if options.generate or options.command == "register":
+            _register(options)
+        else:
+            asyncio.run(_run(options.config))
+    except MemtrixError as exc:
+        print(exc, file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="memtrix-as", description="A personal AI agent in Matrix, as an application service."
+    )
+    parser.add_argument(
+        "command", nargs="?", choices=("run", "register"), default="run",
+        help="run the service in the foreground (the default), or write the registration",
+    )  # fmt: skip
+    parser.add_argument("-c", "--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument(
+        "-g", "--generate", action="store_true",
+        help="write the registration file, and tokens into the configuration; then exit",
+    )  # fmt: skip
+    parser.add_argument(
+        "-r", "--registration", "--file", type=Path, default=Path("registration.yaml")
+    )
+    parser.add_argument(
+        "--new-tokens", action="store_true", help="with -g: make new tokens even if there are some"
+    )
+    parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
+    return parser
+
+
+def _register(options: argparse.Namespace) -> None:
+    made = registration.generate(options.config, options.registration, options.new_tokens)
+    print(f"Wrote {made.path}. Give it to the homeserver, then run")
+    print(f"    memtrix-as -c {options.config}")
+
+
+async def _run(path: Path) -> None:
+    settings = config.load(path)
+    config.setup_logging(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    app = App(settings)
+    starting = asyncio.create_task(app.start())
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            starting.result()
+            await waiting
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await app.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""The commands that a human types in a room: /help /clear /verbose /reasoning /stop /status."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from memtrix_as import __version__
+from memtrix_as.agent.turn import Means
+from memtrix_as.db import agents, inbox, outbox, sessions, turns
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Connection
+from memtrix_as.db.queue import Lease
+from memtrix_as.messages import Incoming
+
+HELP = """\
+| command | does |
+|---|---|
+| `/help` | shows this |
+| `/clear` | starts a fresh conversation in this room |
+| `/stop` | stops what I am doing |
+| `/status` | shows my model, this conversation's size, and what I am doing |
+| `/verbose on` or `off` | shows the tools I use while I work |
+| `/reasoning on` or `off` | shows what I think before I answer |
+
+`!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
+to read: just write."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    means: Means
+    connection: Connection
+    item: Item
+    incoming: Incoming
+    argument: str
+
+
+async def run(means: Means, item: Item, _: Lease) -> bool:
+    """Do what a command says, and say so, in one commit."""
+    incoming = means.read(item.payload, item.agent)
+    name, argument = incoming.command or ("help", "")
+    async with means.pool.acquire() as connection, connection.transaction():
+        call = _Call(means, connection, item, incoming, argument.strip().lower())
+        if argument and name not in {"verbose", "reasoning"}:
+            words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
+        else:
+            words = await COMMANDS[name](call)
+        await outbox.say(connection, item.lane, incoming.place, words)
+        await inbox.finish(connection, item.id)
+    return True
+
+
+async def _help(_: _Call) -> str:
+    return HELP
+
+
+async def _clear(call: _Call) -> str:
+    count = await sessions.clear(call.connection, call.item.agent, call.item.room_id)
+    if not count:
+        return "This conversation is fresh already."
+    return f"A fresh conversation begins; the {count} messages before stay in my database."
+
+
+async def _stop(call: _Call) -> str:
+    lane = inbox.turns(call.item.agent, call.item.room_id)
+    turn = await turns.running(call.connection, lane)
+    if turn is None:
+        return "There is nothing to stop."
+    await turns.stop(call.connection, lane, turn)
+    waiting = await inbox.depth(call.connection, lane)
+    return "Stopped." + (f" I go on with the next of {waiting} waiting." if waiting else "")
+
+
+async def _status(call: _Call) -> str:
+    agent = await agents.get(call.means.pool, call.item.agent)
+    figures = await sessions.status(call.means.pool, agent.name, call.item.room_id)
+    waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
+    cost = f", ${figures.cost:.4f}" if figures.cost else ""
+    rows = [
+        ("agent", f"{agent.display_name} (`{agent.user_id}`)"),
+        ("model", agent.model),
+        ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
+        ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
+        ("working on", f"{waiting} messages" if waiting else "nothing"),
+        ("verbose", "on" if agent.verbose else "off"),
+        ("reasoning", "on" if agent.reasoning else "off"),
+        ("version", __version__),
+    ]
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
+
+
+async def _verbose(call: _Call) -> str:
+    return await _switch(call, "verbose", "the tools I use")
+
+
+async def _reasoning(call: _Call) -> str:
+    return await _switch(call, "reasoning", "what I think before I answer")
+
+
+async def _switch(call: _Call, setting: str, what: str) -> str:
+    agent = await agents.get(call.means.pool, call.item.agent)
+    if not call.argument:
+        state = "on" if getattr(agent, setting) else "off"
+        return f"`{setting}` is {state}. `/{setting} on` or `/{setting} off` changes it."
+    if call.argument not in {"on", "off"}:
+        return f"Type `/{setting} on` or `/{setting} off`."
+    on = call.argument == "on"
+    await agents.switch(call.connection, agent.name, setting, on)
+    return f"From now on I {'show' if on else 'do not show'} {what}."
+
+
+COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
+    "help": _help,
+    "clear": _clear,
+    "stop": _stop,
+    "status": _status,
+    "verbose": _verbose,
+    "reasoning": _reasoning,
+}

@@ -1,0 +1,56 @@
+"""Condensing a session that has outgrown its model: the older part becomes a summary."""
+
+import logging
+
+from memtrix_as.agent import context
+from memtrix_as.agent.turn import Means, NamedModel
+from memtrix_as.db import agents, outbox, sessions
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.queue import Lease
+from memtrix_as.db.sessions import Session
+from memtrix_as.errors import ModelEmpty, ModelError
+from memtrix_as.messages import Message, Place, Reply
+
+log = logging.getLogger(__name__)
+
+CONDENSED = (
+    "This conversation has grown long, so I condensed its older part ({count} messages) into a "
+    "summary. `/clear` starts afresh."
+)
+
+
+async def condense(means: Means, item: Item, _: Lease) -> bool:
+    """Condense the older part of a session, and tell the human; a failure changes nothing."""
+    agent = await agents.get(means.pool, item.agent)
+    model = means.models.get(agent.model)
+    limit = context.budget(model.context, 0)
+    session = await sessions.load(means.pool, int(item.payload["session"]), limit * 4)
+    older = context.to_condense(session.messages, limit)
+    if not older:
+        return False
+    try:
+        summary = await _summary(means, model, session, [s.message for s in older])
+    except ModelError as exc:
+        log.warning("Session %d could not be condensed: %s", session.id, exc)
+        return False
+    await sessions.condense(means.pool, session.id, summary, older[-1].id)
+    notice = CONDENSED.format(count=len(older))
+    await outbox.say(means.pool, item.lane, Place(item.room_id, item.agent), notice)
+    return False
+
+
+async def _summary(means: Means, model: NamedModel, session: Session, older: list[Message]) -> str:
+    prompt = context.whole(older)
+    if session.summary:
+        prompt.insert(0, Message("system", context.SUMMARY.format(summary=session.summary)))
+    # What even the whole context cannot hold loses its oldest words.
+    limit = context.budget(model.context, 200)
+    while sum(map(context.tokens, prompt)) > limit and len(prompt) > 1:
+        prompt.pop(0)
+    while prompt and prompt[0].role == "tool":
+        prompt.pop(0)
+    prompt.append(Message("user", context.CONDENSE))
+    async for piece in model.stream(prompt, [], timeout=means.config.limits.turn_timeout):
+        if isinstance(piece, Reply) and piece.message.text.strip():
+            return piece.message.text
+    raise ModelEmpty("the model wrote no summary")

@@ -1,0 +1,75 @@
+"""Drains lanes: takes one item after the other out of the inbox and has it handled."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from memtrix_as.db import inbox, outbox, turns
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import DOWN, Pool
+from memtrix_as.db.queue import Lease
+from memtrix_as.errors import LostTurn
+from memtrix_as.messages import Place
+from memtrix_as.tool import Chat
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Item, Lease], Awaitable[bool]]
+"""Handles an item; True when it has also committed that the item is done."""
+
+GIVEN_UP = (
+    "I was interrupted {attempts} times while I worked on this, so I stopped trying. "
+    "Send it again if you still want an answer."
+)
+CRASHED = "Something went wrong inside me; the details are in the log. Please try again."
+
+
+class Dispatcher:
+    """Knows who handles which kind of item; leaves order and parallelism to the queue."""
+
+    def __init__(
+        self, pool: Pool, chat: Chat, handlers: Mapping[str, Handler], attempts: int
+    ) -> None:
+        self._pool = pool
+        self._chat = chat
+        self._handlers = handlers
+        self._attempts = attempts
+
+    async def drain(self, lane: str, lease: Lease) -> None:
+        """Handle what waits in the lane until nothing does; what it says is sent in between."""
+        try:
+            await self._chat.deliver(lane)
+            while item := await inbox.claim(self._pool, lane):
+                await self._handle(item, lease)
+                await self._chat.deliver(lane)
+        except LostTurn as exc:
+            log.info("Stopped working on %s: %s", lane, exc)
+        except DOWN as exc:
+            # Nothing is lost: the lane is woken again when the database is back.
+            log.warning("The database went away during %s: %s", lane, exc)
+
+    async def _handle(self, item: Item, lease: Lease) -> None:
+        if item.attempts > self._attempts:
+            log.error("Item %d was given up after %d attempts", item.id, item.attempts - 1)
+            await self._give_up(item, GIVEN_UP.format(attempts=item.attempts - 1))
+            return
+        handler = self._handlers.get(item.kind)
+        if handler is None:
+            log.error("Nobody handles %r", item.kind)
+            await inbox.finish(self._pool, item.id, "nobody handles this kind")
+            return
+        try:
+            if not await handler(item, lease):
+                await inbox.finish(self._pool, item.id)
+        except (LostTurn, asyncio.CancelledError, *DOWN):
+            raise
+        except Exception:  # one turn: whatever breaks in it must not break the lane
+            log.exception("Handling %s %d crashed", item.kind, item.id)
+            await self._give_up(item, CRASHED)
+
+    async def _give_up(self, item: Item, words: str) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await turns.give_up(connection, item.id, words)
+            if item.kind in {"message", "command"}:
+                place = Place(item.room_id, item.agent)
+                await outbox.say(connection, item.lane, place, words, reply_to=item.event_id)

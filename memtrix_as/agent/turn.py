@@ -1,0 +1,235 @@
+"""A turn: one human message, from the inbox to the words that answer it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from memtrix_as.agent import context, loop
+from memtrix_as.config import Config
+from memtrix_as.db import outbox, rooms, sessions, turns
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Pool
+from memtrix_as.db.queue import Lease
+from memtrix_as.db.turns import Ending, Outgoing, Turn
+from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
+from memtrix_as.tool import Chat, Stream, Tool, ToolContext
+
+log = logging.getLogger(__name__)
+
+TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswered."
+TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
+EMPTY = "The model returned an empty answer. Ask again, or put it differently."
+BROKEN_OFF = "\n\n*(broken off)*"
+
+
+class NamedModel(Protocol):
+    """A configured model; `context` is how many tokens the server really gives it."""
+
+    @property
+    def context(self) -> int: ...
+
+    @property
+    def tools(self) -> bool: ...
+
+    def stream(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, timeout: float
+    ) -> AsyncIterator[Delta | Reply]: ...
+
+
+class Models(Protocol):
+    """The configured models by name; ConfigError for one that is not there."""
+
+    def get(self, name: str) -> NamedModel: ...
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every turn works with."""
+
+    pool: Pool
+    chat: Chat
+    models: Models
+    tools: Mapping[str, Tool]
+    config: Config
+    read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
+
+
+async def answer(means: Means, item: Item, lease: Lease) -> bool:
+    """Answer a message; every way out of here is visible in the room."""
+    incoming = means.read(item.payload, item.agent)
+    message, crowd = await said(means, incoming)
+    turn = await turns.begin(
+        means.pool, item, incoming.sender, incoming.place.thread, (message, context.tokens(message))
+    )
+    if turn.state != "running":
+        return False
+    reply_to = incoming.event_id if crowd else None
+    stream = means.chat.stream(turn.id, incoming.place, incoming.event_id, reply_to)
+    work = _Work(means, item, turn, incoming, stream)
+    try:
+        try:
+            ending = await work.run(reply_to)
+        finally:
+            await stream.finish()
+        await turns.end(means.pool, item, lease, turn, incoming.place, ending)
+        return True
+    except (asyncio.CancelledError, LostTurn):
+        await turns.give_up_draft(means.pool, turn.id, item.lane, work.streamed + BROKEN_OFF)
+        raise
+
+
+async def said(means: Means, incoming: Incoming) -> tuple[Message, bool]:
+    """The message as the model reads it; and whether several humans are in the room."""
+    name, humans = await rooms.speaker(means.pool, incoming.place.room_id, incoming.sender)
+    quoted = None
+    if incoming.reply_to:
+        quoted = await outbox.quoted(means.pool, incoming.reply_to) or await means.chat.quote(
+            incoming.place, incoming.reply_to
+        )
+    speaker = (name or incoming.sender) if humans > 1 else None
+    return context.said(incoming, speaker=speaker, quoted=quoted), humans > 1
+
+
+class _Work:
+    """What one run of a turn keeps in mind; all of it can be had again from the database."""
+
+    def __init__(
+        self, means: Means, item: Item, turn: Turn, incoming: Incoming, stream: Stream
+    ) -> None:
+        self._means = means
+        self._item = item
+        self._turn = turn
+        self._incoming = incoming
+        self._stream = stream
+        self._texts: list[str] = []  # what the turn's finished messages say
+        self._asked_by = 0  # the stored message whose calls are being run
+        self._joint = ""
+        self.streamed = ""
+
+    async def run(self, reply_to: str | None) -> Ending:
+        """Run the loop to its end, storing on the way what becomes final."""
+        limits = self._means.config.limits
+        late = (self._item.received_at - self._incoming.sent_at).total_seconds() / 3600
+        if late > limits.catch_up_hours and self._incoming.sent_at.timestamp() > 0:
+            return self._failed(TOO_OLD.format(hours=late))
+        try:
+            async with asyncio.timeout(limits.turn_timeout):
+                return await self._converse(reply_to)
+        except TimeoutError:
+            return self._failed(TOO_SLOW.format(seconds=limits.turn_timeout))
+        except (ModelError, ConfigError) as exc:
+            return self._failed(str(exc))
+
+    async def _converse(self, reply_to: str | None) -> Ending:
+        config, model = self._means.config, self._means.models.get(self._turn.model)
+        tools = self._means.tools if model.tools else {}
+        first = context.system(self._turn.agent_name, datetime.now(config.timezone))
+        specs = sum(len(str(t.spec)) for t in tools.values()) // 4
+        limit = context.budget(model.context, context.tokens(first) + specs)
+        session = await sessions.load(self._means.pool, self._turn.session_id, limit)
+        prompt = context.fit(session, first, limit)
+        for stored in session.messages:
+            if stored.turn_id == self._turn.id and stored.message.role == "assistant":
+                self._asked_by = stored.id
+                self._say(stored.message.text)
+                self._texts.append(stored.message.text)
+        place, sender = self._incoming.place, self._incoming.sender
+        ctx = ToolContext(place, sender, self._incoming.event_id, config.timezone)
+        steps = loop.run(
+            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
+            self._feed, config.limits.tool_rounds,
+        )  # fmt: skip
+        async for reply in steps:
+            if reply.message.role == "assistant":
+                self._texts.append(reply.message.text)
+                self._joint = "\n\n"
+                if not reply.message.calls:
+                    return self._done(reply, reply_to, prompt.crowded)
+            await self._store(reply)
+        raise ModelEmpty(EMPTY)
+
+    def _feed(self, delta: Delta) -> None:
+        self._say(delta.text)
+
+    def _say(self, text: str) -> None:
+        if text:
+            piece = (self._joint if self.streamed else "") + text
+            self._joint = ""
+            self.streamed += piece
+            self._stream.feed(piece)
+
+    async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
+        if tool.repeatable or await turns.start_call(self._means.pool, self._asked_by, call.id):
+            return None
+        return context.INTERRUPTED
+
+    async def _store(self, reply: Reply) -> None:
+        message = reply.message
+        stored = await sessions.append(
+            self._means.pool,
+            self._turn.session_id,
+            self._turn.id,
+            (message, context.tokens(message)),
+            model=self._turn.model if message.role == "assistant" else None,
+            usage=reply.usage,
+        )
+        if stored is None:
+            raise LostTurn(f"turn {self._turn.id} was ended meanwhile")
+        if message.calls:
+            self._asked_by = stored
+        if notices := self._notices(message):
+            for text in notices:
+                await outbox.say(
+                    self._means.pool, self._item.lane, self._incoming.place, text,
+                    turn_id=self._turn.id,
+                )  # fmt: skip
+            self._means.chat.post(self._item.lane)
+
+    def _notices(self, message: Message) -> list[str]:
+        """What those see who want to see reasoning and tool calls."""
+        told = []
+        if self._turn.reasoning and message.reasoning:
+            told.append(f"💭 {message.reasoning}")
+        if self._turn.verbose:
+            told += [f"→ `{c.name}` {dict(c.arguments) or ''}".rstrip() for c in message.calls]
+            if message.role == "tool":
+                cut = message.text if len(message.text) <= 300 else message.text[:300] + " …"
+                told.append(f"{'✗' if message.failed else '✓'} {cut}")
+        return told
+
+    def _done(self, last: Reply, reply_to: str | None, crowded: bool) -> Ending:
+        text = "\n\n".join(t.strip() for t in self._texts if t.strip())
+        if not text:
+            raise ModelEmpty(EMPTY)
+        words = [Outgoing(t, "notice") for t in self._notices(last.message)]
+        return Ending(
+            "done",
+            message=(last.message, context.tokens(last.message)),
+            model=self._turn.model,
+            usage=last.usage,
+            words=[*words, Outgoing(text, "text", reply_to)],
+            condense=crowded,
+        )
+
+    def _failed(self, why: str) -> Ending:
+        log.warning("Turn %d failed: %s", self._turn.id, why)
+        words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
+        words.append(Outgoing(why, "notice", self._incoming.event_id))
+        return Ending("failed", words=words, error=why)
+
+
+class _Timed:
+    """A model as the loop sees it: how long it may take is settled."""
+
+    def __init__(self, model: NamedModel, timeout: float) -> None:
+        self._model = model
+        self._timeout = timeout
+
+    def stream(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec]
+    ) -> AsyncIterator[Delta | Reply]:
+        return self._model.stream(messages, tools, timeout=self._timeout)

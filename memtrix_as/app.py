@@ -1,0 +1,168 @@
+"""The composition root: opens database, models and homeserver, and closes them in order."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+from memtrix_as import database, tools
+from memtrix_as.agent import commands, condense, corrections, turn
+from memtrix_as.agent.dispatcher import Dispatcher, Handler
+from memtrix_as.agent.turn import Means
+from memtrix_as.config import Config
+from memtrix_as.db import agents
+from memtrix_as.db.agents import Agent
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Pool, check, connect
+from memtrix_as.db.queue import Lease, Queue
+from memtrix_as.errors import DatabaseError, HomeserverError
+from memtrix_as.matrix import intake
+from memtrix_as.matrix.appservice import Store, TransactionPort
+from memtrix_as.matrix.catchup import CatchUp
+from memtrix_as.matrix.chat import MatrixChat
+from memtrix_as.matrix.client import Client
+from memtrix_as.matrix.intake import World
+from memtrix_as.matrix.puppets import Puppets
+from memtrix_as.matrix.rooms import Rooms
+from memtrix_as.messages import Incoming
+from memtrix_as.providers.catalog import Models
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """The application service, from `start` to `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = AsyncExitStack()
+        self._world: World | None = None
+        self._joining: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take work as soon as the port listens; `ready` once the homeserver knows us.
+
+        Raises DatabaseError, LocalPartError or ConfigError; a homeserver that is away is
+        waited for.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config, stack = self._config, self._stack
+        dsn = await stack.enter_async_context(database.opened(config))
+        pool = await connect(dsn)
+        stack.push_async_callback(pool.close)
+        await self._migrated(pool, dsn)
+        await self._know_ourselves(pool)
+        models = Models.from_config(config)
+        stack.push_async_callback(models.close)
+        store = Store(pool, self.world)
+        port = TransactionPort(config, store)
+        client = Client(port)
+        chat = MatrixChat(pool, client, config.limits, self._user_of)
+        rooms = Rooms(pool, client, store, self.world)
+        means = Means(pool, chat, models, tools.discover(), config, self._read)
+        handlers = _handlers(means, rooms)
+        dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
+        queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
+        service = config.appservice
+        await port.start(service.hostname, service.port)
+        stack.push_async_callback(port.stop)
+        await queue.start()
+        stack.push_async_callback(chat.close)
+        stack.push_async_callback(queue.stop)
+        puppets = Puppets(client, config, pool)
+        catch_up = CatchUp(config, client, store, pool)
+        self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
+
+    async def stop(self) -> None:
+        """Stop taking transactions, let turns come to a rest, close everything."""
+        if self._joining:
+            self._joining.cancel()
+            await asyncio.gather(self._joining, return_exceptions=True)
+        await self._stack.aclose()
+
+    def world(self) -> World:
+        """What intake knows of us, as of the last change of the agents table."""
+        assert self._world is not None
+        return self._world
+
+    async def _migrated(self, pool: Pool, dsn: str) -> None:
+        try:
+            await check(pool)
+        except DatabaseError:
+            if self._config.appservice.database != "embedded":
+                raise
+            log.info("Migrating the database")
+            await database.migrate(dsn)
+            await check(pool)
+
+    async def _know_ourselves(self, pool: Pool) -> None:
+        config = self._config
+        main, name = config.main_agent, config.appservice.bot_username
+        domain = config.homeserver.domain
+        wanted = Agent(
+            name, f"@{name}:{domain}", main.name, True, main.model, main.verbose, main.reasoning
+        )
+        await agents.keep_main(pool, wanted)
+        everyone = await agents.load(pool)
+        self._world = World(
+            agents={a.user_id: a.name for a in everyone},
+            display_names={a.name: a.display_name for a in everyone},
+            main=name,
+            roles=config.permissions,
+            ours=(f"@{config.appservice.sender_localpart}:{domain}",),
+        )
+
+    def _user_of(self, agent: str) -> str:
+        return next(user for user, name in self.world().agents.items() if name == agent)
+
+    def _read(self, event: Any, agent: str) -> Incoming:
+        return intake.incoming(event, agent, self.world())
+
+    async def _join(
+        self, port: TransactionPort, client: Client, puppets: Puppets, catch_up: CatchUp, pool: Pool
+    ) -> None:
+        """Make ourselves known to the homeserver, then take what it still has for us."""
+        everyone = await agents.load(pool)
+        bot = everyone[0].user_id
+        try:
+            await puppets.reconcile(everyone)
+        except HomeserverError as exc:
+            log.error("%s", exc)
+            return
+        port.ready = True
+        self.ready.set()
+        log.info("Ready: invite %s to a room", bot)
+        await catch_up.run(everyone)
+
+
+def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
+    """Who handles which kind of inbox item."""
+
+    def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
+        async def handler(item: Item, _: Lease) -> bool:
+            await handle(item)
+            return False
+
+        return handler
+
+    return {
+        "message": partial(turn.answer, means),
+        "command": partial(commands.run, means),
+        "edit": partial(corrections.edit, means),
+        "redaction": partial(corrections.withdraw, means),
+        "condense": partial(condense.condense, means),
+        "invite": matrix(rooms.invited),
+        "decline": matrix(rooms.unwanted),
+        "arrived": matrix(rooms.settle),
+        "unsorted": matrix(rooms.settle),
+        "encrypted": matrix(rooms.encrypted),
+    }

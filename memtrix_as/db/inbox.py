@@ -1,0 +1,105 @@
+"""The one door in: what has happened and waits to be handled, a lane at a time, in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from memtrix_as.db.pool import Connection, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Something to put into the inbox."""
+
+    lane: str
+    kind: str
+    room_id: str
+    agent: str
+    event_id: str | None
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Something out of the inbox, to be handled now."""
+
+    id: int
+    lane: str
+    kind: str
+    room_id: str
+    agent: str
+    event_id: str | None
+    payload: Any
+    received_at: datetime
+    attempts: int
+
+
+def turns(agent: str, room_id: str) -> str:
+    """The lane of an agent's turns in a room."""
+    return f"{agent} {room_id}"
+
+
+def controls(room_id: str, agent: str = "") -> str:
+    """The lane of what overtakes turns."""
+    return f"!{agent} {room_id}"
+
+
+def lobby(room_id: str) -> str:
+    """The lane of events of a room that we do not know yet."""
+    return f"* {room_id}"
+
+
+async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
+    """Store what arrived and wake its lanes; one that is there already changes nothing."""
+    if not arrivals:
+        return
+    await db.execute(
+        """
+        with arrived as (
+            insert into inbox (lane, kind, room_id, agent, event_id, payload)
+            select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
+                $6::jsonb[])
+            on conflict do nothing
+            returning lane)
+        insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
+        select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
+        from (select distinct lane from arrived) as lanes
+        on conflict (queueing_lock) where status = 'todo' do nothing
+        """,
+        [a.lane for a in arrivals],
+        [a.kind for a in arrivals],
+        [a.room_id for a in arrivals],
+        [a.agent for a in arrivals],
+        [a.event_id for a in arrivals],
+        [a.payload for a in arrivals],
+    )
+
+
+async def claim(pool: Pool, lane: str) -> Item | None:
+    """The oldest unhandled item of the lane, its attempts counted; None when all is done."""
+    row = await pool.fetchrow(
+        """
+        update inbox set attempts = attempts + 1
+        where id = (select id from inbox where lane = $1 and done_at is null order by id limit 1)
+        returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts
+        """,
+        lane,
+    )
+    return Item(**row) if row else None
+
+
+async def finish(db: Connection | Pool, item_id: int, error: str | None = None) -> None:
+    """Mark an item handled; `error` says why it was given up."""
+    await db.execute(
+        "update inbox set done_at = now(), error = $2 where id = $1 and done_at is null",
+        item_id,
+        error,
+    )
+
+
+async def depth(pool: Pool, lane: str) -> int:
+    """How many items of the lane wait, the one being handled among them."""
+    return int(
+        await pool.fetchval("select count(*) from inbox where lane = $1 and done_at is null", lane)
+    )

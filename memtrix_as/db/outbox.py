@@ -1,0 +1,175 @@
+"""The one door out: what is to be said, kept until the homeserver has it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from memtrix_as.db.pool import Connection, Pool, clean
+from memtrix_as.messages import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Something to send; `key` names it to the homeserver, the same at every try."""
+
+    id: int
+    key: UUID
+    room_id: str
+    agent: str
+    user_id: str
+    kind: str
+    text: str
+    thread: str | None
+    reply_to: str | None
+    target: str | None
+    attempts: int
+    replaces: str | None  # the event of the draft that this completes
+
+
+async def say(
+    db: Connection | Pool,
+    lane: str,
+    place: Place,
+    text: str,
+    *,
+    kind: str = "notice",
+    turn_id: int | None = None,
+    reply_to: str | None = None,
+) -> int:
+    """Put words into the outbox; they go when the lane is delivered. Returns the row's id."""
+    return int(
+        await db.fetchval(
+            """
+            insert into outbox (lane, room_id, agent, thread, kind, text, turn_id, reply_to)
+            values ($1, $2, $3, $4, $5, $6, $7, $8) returning id
+            """,
+            lane,
+            place.room_id,
+            place.agent,
+            place.thread,
+            kind,
+            clean(text),
+            turn_id,
+            reply_to,
+        )
+    )
+
+
+async def draft(
+    pool: Pool, lane: str, place: Place, turn_id: int, text: str, reply_to: str | None
+) -> int | None:
+    """The turn's draft: made now with `text`, or the one that stands already.
+
+    None when the turn has ended meanwhile.
+    """
+    found: int | None = await pool.fetchval(
+        """
+        with made as (
+            insert into outbox (lane, room_id, agent, thread, kind, text, turn_id, reply_to)
+            select $1, $2, $3, $4, 'draft', $5, $6, $7
+            where exists (select from turns where id = $6 and state = 'running' for share)
+            on conflict (turn_id) where kind = 'draft' do nothing returning id)
+        select id from made union all
+        select id from outbox where turn_id = $6 and kind = 'draft' and failed is null
+        """,
+        lane,
+        place.room_id,
+        place.agent,
+        place.thread,
+        clean(text),
+        turn_id,
+        reply_to,
+    )
+    return found
+
+
+async def waiting(pool: Pool, lane: str) -> list[Row]:
+    """What is to be sent in the lane, in order; their tries counted."""
+    rows = await pool.fetch(
+        """
+        with due as (
+            update outbox set attempts = attempts + 1
+            where lane = $1 and sent_at is null and failed is null returning *)
+        select due.id, due.key, due.room_id, due.agent, a.user_id, due.kind, due.text, due.thread,
+            due.reply_to, due.target, due.attempts - 1 as attempts, s.event_id as replaces
+        from due join agents a on a.name = due.agent
+        left join sent s on s.outbox_id = due.replaces and s.part = 0
+        order by due.id limit 50
+        """,
+        lane,
+    )
+    return [Row(**row) for row in rows]
+
+
+async def draft_event(pool: Pool, outbox_id: int) -> tuple[UUID, str] | None:
+    """The key and the event of a draft that stands in its room."""
+    row = await pool.fetchrow(
+        """
+        select o.key, s.event_id from outbox o join sent s on s.outbox_id = o.id and s.part = 0
+        where o.id = $1
+        """,
+        outbox_id,
+    )
+    return (row["key"], row["event_id"]) if row else None
+
+
+async def sent(pool: Pool, outbox_id: int, event_ids: Sequence[str]) -> None:
+    """Note that a row was sent whole, as these events."""
+    await pool.execute(
+        """
+        with noted as (
+            insert into sent (event_id, outbox_id, part)
+            select event_id, $1, n - 1 from unnest($2::text[]) with ordinality as e (event_id, n)
+            on conflict do nothing)
+        update outbox set sent_at = now() where id = $1 and sent_at is null
+        """,
+        outbox_id,
+        list(event_ids),
+    )
+
+
+async def failed(pool: Pool, outbox_id: int, why: str) -> None:
+    """Note that a row can never be sent."""
+    await pool.execute("update outbox set failed = $2 where id = $1", outbox_id, clean(why))
+
+
+async def echoed(connection: Connection, echoes: Sequence[tuple[UUID, int, str]]) -> None:
+    """Our own events have come back: key, part and event id of each.
+
+    Only the event ids are noted; a row counts as sent when its sender has seen all parts go.
+    """
+    if not echoes:
+        return
+    keys, parts, events = zip(*echoes, strict=True)
+    await connection.execute(
+        """
+        insert into sent (event_id, outbox_id, part)
+        select e.event_id, o.id, e.part
+        from unnest($1::uuid[], $2::int[], $3::text[]) as e (key, part, event_id)
+        join outbox o using (key)
+        on conflict do nothing
+        """,
+        list(keys),
+        list(parts),
+        list(events),
+    )
+
+
+async def parts_sent(pool: Pool, outbox_id: int) -> dict[int, str]:
+    """The parts of a row that the homeserver has been seen to have: part -> event id."""
+    rows = await pool.fetch("select part, event_id from sent where outbox_id = $1", outbox_id)
+    return {row["part"]: row["event_id"] for row in rows}
+
+
+async def quoted(pool: Pool, event_id: str) -> str | None:
+    """What an event said that we sent, or that was said to us."""
+    found: str | None = await pool.fetchval(
+        """
+        select text from (
+            select o.text from sent s join outbox o on o.id = s.outbox_id where s.event_id = $1
+            union all select text from messages where event_id = $1) said
+        where text <> '' limit 1
+        """,
+        event_id,
+    )
+    return found

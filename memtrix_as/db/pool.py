@@ -1,0 +1,77 @@
+"""The connection pool, and whether the database behind it is the one that we need."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from memtrix_as.errors import DatabaseError
+
+MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
+
+# asyncpg ships no types; what we use of it is small enough to name.
+Pool = Any
+Connection = Any
+
+DOWN = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    TimeoutError,
+)
+"""What a query raises while the database is away; the same query may work later."""
+
+
+async def connect(dsn: str, size: int = 10) -> Pool:
+    """A pool of at most `size` connections that speak jsonb as Python values."""
+    try:
+        return await asyncpg.create_pool(
+            dsn, min_size=1, max_size=size, init=_speak_json, command_timeout=60, timeout=20
+        )
+    except (OSError, asyncpg.PostgresError, TimeoutError, ValueError) as exc:
+        raise DatabaseError(f"appservice.database: PostgreSQL cannot be reached: {exc}") from exc
+
+
+async def _speak_json(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb", encoder=_dumps, decoder=json.loads, schema="pg_catalog"
+    )
+
+
+def _dumps(value: Any) -> str:
+    # PostgreSQL's text has no NUL, and jsonb refuses lone surrogates as well.
+    text = json.dumps(value, ensure_ascii=True)
+    if "\\u0000" in text or "\\ud" in text.lower():
+        text = json.dumps(clean(value), ensure_ascii=True)
+    return text
+
+
+def clean(value: Any) -> Any:
+    """The same value in characters that PostgreSQL can store: U+FFFD for NUL and surrogates."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in value)
+    if isinstance(value, dict):
+        return {clean(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [clean(v) for v in value]
+    return value
+
+
+async def check(pool: Pool) -> None:
+    """Raise DatabaseError unless the schema is the one that this version was written for."""
+    wanted = max(path.stem.split("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
+    try:
+        found = await pool.fetchval("select version_num from alembic_version")
+    except asyncpg.UndefinedTableError:
+        found = None
+    if found != wanted:
+        state = f"at version {found}" if found else "empty"
+        raise DatabaseError(
+            f"The database is {state}, this version needs {wanted}: run `alembic upgrade head` "
+            "(MEMTRIX_CONFIG names the configuration, config.yaml if it is not set)."
+        )

@@ -1,0 +1,211 @@
+"""The engine that wakes lanes: procrastinate's jobs, one waking job per lane at most."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from procrastinate import App, JobContext, PsycopgConnector, exceptions
+from procrastinate.jobs import Job
+from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
+from psycopg_pool import AsyncConnectionPool
+
+from memtrix_as.db.pool import DOWN, Connection, Pool
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = 2.0  # seconds
+STALLED = 10.0  # seconds without a heartbeat after which a worker counts as dead
+
+# Two-key advisory locks: this class, and the worker's id.
+WORKER_LOCKS = 0x4D58
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a lane: a job that must still be ours when the work is committed."""
+
+    job_id: int
+    worker_id: int
+
+
+Drain = Callable[[str, Lease], Awaitable[None]]
+
+
+class _Jobs(JobManager):
+    """procrastinate's job manager, with two gaps closed.
+
+    It looks again when the bell rang during a look, which the worker itself would forget. And a
+    worker enters the table together with the lock that shows it alive, held by `connection`.
+    """
+
+    def __init__(self, connector: Any) -> None:
+        super().__init__(connector)
+        self._bell = asyncio.Event()
+        self.connection: Connection = None
+        self.worker_id: int | None = None
+
+    async def register_worker(self) -> int:
+        async with self.connection.transaction():
+            worker_id: int = await self.connection.fetchval(
+                "insert into procrastinate_workers default values returning id"
+            )
+            await lock_worker(self.connection, worker_id)
+        self.worker_id = worker_id
+        return worker_id
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        while True:
+            self._bell.clear()
+            job = await super().fetch_job(queues, worker_id)
+            if job is not None or not self._bell.is_set():
+                return job
+
+    async def listen_for_jobs(self, *, on_notification: Any, queues: Any = None) -> None:
+        async def ring(**notification: Any) -> None:
+            self._bell.set()
+            await on_notification(**notification)
+
+        await super().listen_for_jobs(on_notification=ring, queues=queues)
+
+
+class Queue:
+    """Runs `drain` for each lane that is woken, at most `concurrency` at once."""
+
+    def __init__(self, dsn: str, pool: Pool, drain: Drain, concurrency: int) -> None:
+        self._pool = pool
+        self._drain = drain
+        self._app = App(
+            connector=PsycopgConnector(
+                conninfo=dsn, min_size=1, max_size=4, pool_factory=_pool_without_checks
+            )
+        )
+        self._jobs = self._app.job_manager = _Jobs(self._app.connector)
+        self._app.task(name="drain", pass_context=True)(self._run)
+        self._worker = Worker(
+            self._app,
+            name="lanes",
+            concurrency=concurrency,
+            delete_jobs="always",
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT,
+            stalled_worker_timeout=STALLED,
+            shutdown_graceful_timeout=2.0,
+        )
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._app.open_async()
+        self._running = asyncio.create_task(self._run_workers(), name="queue")
+
+    async def stop(self) -> None:
+        """Stop taking work; turns that do not end within two seconds go on after a restart."""
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._app.close_async()
+
+    async def _run_workers(self) -> None:
+        """Run the worker, and again when the database was away."""
+        while True:
+            try:
+                async with self._pool.acquire() as self._jobs.connection:
+                    await recover(self._jobs.connection)
+                    guard = asyncio.create_task(self._guard(), name="guard")
+                    try:
+                        await self._worker.run()  # type: ignore[no-untyped-call]
+                    finally:
+                        guard.cancel()
+            except (*DOWN, exceptions.ConnectorException, psycopg.Error) as exc:
+                log.warning("The database is away, work pauses: %s", exc)
+            await asyncio.sleep(1)
+
+    async def _guard(self) -> None:
+        """Pass on the lanes of dead workers; without our own lock we must not go on."""
+        while True:
+            await asyncio.sleep(STALLED / 2)
+            try:
+                await recover(self._jobs.connection)
+            except DOWN as exc:
+                log.warning("The database is away: %s", exc)
+                self._worker.stop()  # type: ignore[no-untyped-call]
+                return
+
+    async def _run(self, context: JobContext, lane: str) -> None:
+        assert context.job.id is not None and context.job.worker_id is not None
+        await self._drain(lane, Lease(context.job.id, context.job.worker_id))
+
+
+def _pool_without_checks(**options: Any) -> AsyncConnectionPool:
+    # The check is one more round trip at every use; a dead connection shows soon enough.
+    return AsyncConnectionPool(**{**options, "check": None})
+
+
+async def lock_worker(connection: Connection, worker_id: int) -> None:
+    """Take the lock that tells others that this worker lives; it goes with the connection."""
+    await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
+
+
+async def recover(db: Connection | Pool) -> None:
+    """Take the lanes of dead workers from them, and wake every lane that has work waiting.
+
+    A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped.
+    What it still may do afterwards is refused by the lease that it no longer has.
+    """
+    await db.execute(
+        """
+        with dead as (
+            select id from procrastinate_workers w
+            where last_heartbeat < now() - make_interval(secs => $2)
+               or not exists (
+                    select from pg_locks
+                    where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
+                      and database = (select oid from pg_database
+                                      where datname = current_database()))),
+        taken as (
+            delete from procrastinate_jobs
+            where status = 'doing' and (worker_id is null or worker_id in (select id from dead))
+            returning lock)
+        delete from procrastinate_workers where id in (select id from dead)
+        """,
+        WORKER_LOCKS,
+        STALLED,
+    )
+    await db.execute(
+        """
+        insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
+        select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
+        from (select lane from inbox where done_at is null
+              union select lane from outbox where sent_at is null and failed is null) as waiting
+        where not exists (select from procrastinate_jobs j
+                          where j.lock = waiting.lane and j.status in ('todo', 'doing'))
+        on conflict (queueing_lock) where status = 'todo' do nothing
+        """
+    )
+
+
+async def abort(connection: Connection, lane: str) -> None:
+    """Cut what is being done in the lane, and wake it again for what waits behind."""
+    await connection.execute(
+        """
+        select procrastinate_cancel_job_v1(id, true, false) from procrastinate_jobs
+        where lock = $1 and status = 'doing'
+        """,
+        lane,
+    )
+    await wake(connection, lane)
+
+
+async def wake(db: Connection | Pool, lane: str) -> None:
+    """See that the lane is drained (once more)."""
+    await db.execute(
+        """
+        insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
+        values ('lanes', 'drain', $1, $1, jsonb_build_object('lane', $1::text))
+        on conflict (queueing_lock) where status = 'todo' do nothing
+        """,
+        lane,
+    )

@@ -1,0 +1,203 @@
+"""What we know of rooms: who is in them; and the events that have been taken in."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memtrix_as.db.pool import Connection, Pool
+
+# One transaction of events at a time, whoever brings it: membership must be applied in order.
+INTAKE_LOCK = 0x4D580001
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room as intake sees it: the names of our agents in it, the user ids of (some) others."""
+
+    room_id: str
+    synced: bool = False
+    agents: frozenset[str] = frozenset()
+    humans: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch of events changes about rooms."""
+
+    joined: Sequence[tuple[str, str, str | None]] = ()  # room, user, display name
+    left: Sequence[tuple[str, str]] = ()
+
+
+async def begin_intake(connection: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Lock intake for this transaction; the ids that were never seen before, now noted."""
+    await connection.execute("select pg_advisory_xact_lock($1)", INTAKE_LOCK)
+    rows = await connection.fetch(
+        "insert into events select unnest($1::text[]) on conflict do nothing returning event_id",
+        list(event_ids),
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Room]:
+    """The rooms that we know among these; of many humans fifty are as good as all."""
+    rows = await connection.fetch(
+        """
+        select r.room_id, r.synced,
+            coalesce(array_agg(a.name) filter (where a.name is not null), '{}') as agents,
+            coalesce((array_agg(m.user_id) filter (
+                where a.name is null and m.user_id is not null))[1:50], '{}') as humans
+        from rooms r left join members m using (room_id) left join agents a using (user_id)
+        where r.room_id = any($1)
+        group by r.room_id
+        """,
+        list(room_ids),
+    )
+    return {
+        row["room_id"]: Room(
+            row["room_id"],
+            row["synced"],
+            frozenset(row["agents"]),
+            frozenset(row["humans"]),
+        )
+        for row in rows
+    }
+
+
+async def speakers(
+    connection: Connection, events: Sequence[str], threads: Sequence[str]
+) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
+    """Which agent sent each of these events; which agents have spoken in each of these threads."""
+    if not events and not threads:
+        return {}, {}
+    rows = await connection.fetch(
+        """
+        select 'event' as what, s.event_id as id, o.agent from sent s
+            join outbox o on o.id = s.outbox_id where s.event_id = any($1)
+        union
+        select 'thread', o.thread, o.agent from outbox o
+            where o.thread = any($2) and o.sent_at is not null
+        """,
+        list(events),
+        list(threads),
+    )
+    sent = {row["id"]: row["agent"] for row in rows if row["what"] == "event"}
+    spoken: dict[str, frozenset[str]] = {}
+    for row in rows:
+        if row["what"] == "thread":
+            spoken[row["id"]] = spoken.get(row["id"], frozenset()) | {row["agent"]}
+    return sent, spoken
+
+
+async def apply(connection: Connection, changes: Changes) -> None:
+    """Write what events changed; a room that no agent is in any more is forgotten."""
+    if changes.joined:
+        rooms, users, names = zip(*changes.joined, strict=True)
+        await connection.execute(
+            "insert into rooms (room_id) select distinct unnest($1::text[]) on conflict do nothing",
+            list(rooms),
+        )
+        await connection.execute(
+            """
+            insert into members select * from unnest($1::text[], $2::text[], $3::text[])
+            on conflict (room_id, user_id) do update set display_name = excluded.display_name
+            """,
+            list(rooms),
+            list(users),
+            list(names),
+        )
+    if changes.left:
+        rooms, users = zip(*changes.left, strict=True)
+        await connection.execute(
+            """
+            delete from members where (room_id, user_id)
+                in (select * from unnest($1::text[], $2::text[]))
+            """,
+            list(rooms),
+            list(users),
+        )
+        await connection.execute(
+            """
+            delete from rooms where room_id = any($1) and not exists (
+                select from members join agents using (user_id)
+                where members.room_id = rooms.room_id)
+            """,
+            list(rooms),
+        )
+
+
+async def learn(connection: Connection, room_id: str, members: Mapping[str, str | None]) -> None:
+    """Replace what we know of a room by what the homeserver says."""
+    await connection.execute("delete from members where room_id = $1", room_id)
+    await connection.execute(
+        """
+        insert into rooms (room_id, synced) values ($1, true)
+        on conflict (room_id) do update set synced = true
+        """,
+        room_id,
+    )
+    await connection.execute(
+        "insert into members select $1, * from unnest($2::text[], $3::text[])",
+        room_id,
+        list(members),
+        list(members.values()),
+    )
+
+
+async def waiting(connection: Connection, room_id: str) -> list[tuple[int, dict[str, object]]]:
+    """The events of a room that came before we knew it: inbox id and raw event, in order."""
+    rows = await connection.fetch(
+        """
+        select id, payload from inbox
+        where room_id = $1 and kind in ('arrived', 'unsorted') and done_at is null order by id
+        """,
+        room_id,
+    )
+    return [(row["id"], row["payload"]) for row in rows]
+
+
+async def agents_in(pool: Pool, room_id: str) -> list[str]:
+    """User ids of our agents that are joined to the room."""
+    rows = await pool.fetch(
+        """
+        select user_id from members join agents using (user_id)
+        where room_id = $1 order by main desc
+        """,
+        room_id,
+    )
+    return [row["user_id"] for row in rows]
+
+
+async def speaker(pool: Pool, room_id: str, user_id: str) -> tuple[str | None, int]:
+    """The display name of somebody in the room, and how many there are besides our agents."""
+    row = await pool.fetchrow(
+        """
+        select max(m.display_name) filter (where m.user_id = $2) as name, count(*) as humans
+        from members m left join agents a using (user_id) where m.room_id = $1 and a.name is null
+        """,
+        room_id,
+        user_id,
+    )
+    return row["name"], row["humans"]
+
+
+async def say_encrypted(pool: Pool, room_id: str) -> bool:
+    """True the first time that it is asked for a room: say now that we cannot read there."""
+    return bool(
+        await pool.fetchval(
+            """
+            update rooms set told_encrypted = true
+            where room_id = $1 and not told_encrypted returning true
+            """,
+            room_id,
+        )
+    )
+
+
+async def any_events(pool: Pool) -> bool:
+    """Whether anything was ever taken in."""
+    return bool(await pool.fetchval("select exists (select from events)"))
+
+
+async def seen(pool: Pool, event_ids: Sequence[str]) -> set[str]:
+    """Which of these events have been taken in."""
+    rows = await pool.fetch("select event_id from events where event_id = any($1)", list(event_ids))
+    return {row["event_id"] for row in rows}

@@ -1,0 +1,171 @@
+"""Sessions: what an agent and a room have said to each other since the last /clear."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memtrix_as.db.pool import Connection, Pool, clean
+from memtrix_as.messages import Message, ToolCall, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as it stands in a session; `tokens` is an estimate."""
+
+    id: int
+    turn_id: int | None
+    tokens: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session's newest messages, oldest first, and the summary of what stands before them."""
+
+    id: int
+    summary: str
+    messages: tuple[Stored, ...]
+    complete: bool  # nothing between summary and messages was left out
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Figures of a session for /status."""
+
+    messages: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+
+MOST = 1000  # messages of a session that are looked at for one turn
+COLUMNS = "id, turn_id, tokens, role, text, reasoning, calls, call_id, failed"
+
+
+async def load(pool: Pool, session_id: int, budget: int) -> Session:
+    """The session, its newest messages up to `budget` tokens (at least one turn's)."""
+    rows = await pool.fetch(
+        f"""
+        with opened as (select summary, condensed_to from sessions where id = $1),
+        recent as (
+            select *, sum(tokens) over (order by id desc) as total, count(*) over () as available,
+                first_value(turn_id) over (order by id desc) as current
+            from (select {COLUMNS} from messages
+                  where session_id = $1 and id > (select condensed_to from opened)
+                  order by id desc limit {MOST}) newest)
+        select {COLUMNS}, available, (select summary from opened) as summary
+        from recent where total <= $2 or turn_id = current order by id
+        """,
+        session_id,
+        budget,
+    )
+    return Session(
+        session_id,
+        rows[0]["summary"] if rows else "",
+        tuple(_stored(row) for row in rows),
+        not rows or len(rows) == rows[0]["available"] < MOST,
+    )
+
+
+def _stored(row: Any) -> Stored:
+    calls = tuple(
+        ToolCall(c["id"], c["name"], c["arguments"], c.get("problem")) for c in row["calls"]
+    )
+    message = Message(
+        row["role"], row["text"], row["reasoning"], calls, row["call_id"], row["failed"]
+    )
+    return Stored(row["id"], row["turn_id"], row["tokens"], message)
+
+
+async def append(
+    pool: Pool,
+    session_id: int,
+    turn_id: int,
+    message: tuple[Message, int],
+    *,
+    model: str | None,
+    usage: Usage,
+) -> int | None:
+    """Add a message (and its tokens) to a running turn; its id, None if the turn has ended."""
+    stored: int | None = await pool.fetchval(
+        """
+        insert into messages (session_id, turn_id, role, text, reasoning, calls, call_id, failed,
+            tokens, model, prompt_tokens, completion_tokens, cost)
+        select $1, $2, m.*, $10, $11, $12, $13
+        from unnest($3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::boolean[],
+            $9::int[]) as m
+        where exists (select from turns where id = $2 and state = 'running' for share)
+        returning id
+        """,
+        session_id,
+        turn_id,
+        *columns([message]),
+        model,
+        usage.prompt_tokens if model else None,
+        usage.completion_tokens if model else None,
+        usage.cost,
+    )
+    return stored
+
+
+def columns(messages: Sequence[tuple[Message, int]]) -> tuple[list[Any], ...]:
+    """Messages as the arrays that an insert takes."""
+    return (
+        [m.role for m, _ in messages],
+        [clean(m.text) for m, _ in messages],
+        [clean(m.reasoning) for m, _ in messages],
+        [
+            [
+                {"id": c.id, "name": c.name, "arguments": dict(c.arguments), "problem": c.problem}
+                for c in m.calls
+            ]
+            for m, _ in messages
+        ],
+        [m.call_id for m, _ in messages],
+        [m.failed for m, _ in messages],
+        [tokens for _, tokens in messages],
+    )
+
+
+async def clear(db: Connection | Pool, agent: str, room_id: str) -> int:
+    """End the open session; returns how many messages it had."""
+    return int(
+        await db.fetchval(
+            """
+            with ended as (
+                update sessions set ended_at = now()
+                where agent = $1 and room_id = $2 and ended_at is null returning id)
+            select count(*) from messages where session_id in (select id from ended)
+            """,
+            agent,
+            room_id,
+        )
+    )
+
+
+async def status(pool: Pool, agent: str, room_id: str) -> Status:
+    """Figures of the open session."""
+    row = await pool.fetchrow(
+        """
+        select count(*) as messages,
+            coalesce(sum(tokens) filter (where m.id > s.condensed_to), 0)::int as tokens,
+            coalesce(sum(prompt_tokens), 0)::int as prompt_tokens,
+            coalesce(sum(completion_tokens), 0)::int as completion_tokens, sum(cost) as cost
+        from messages m join sessions s on s.id = m.session_id
+        where s.agent = $1 and s.room_id = $2 and s.ended_at is null
+        """,
+        agent,
+        room_id,
+    )
+    return Status(**row)
+
+
+async def condense(pool: Pool, session_id: int, summary: str, upto: int) -> None:
+    """Let `summary` stand for all messages up to the id `upto`."""
+    await pool.execute(
+        "update sessions set summary = $2, condensed_to = $3 where id = $1 and condensed_to < $3",
+        session_id,
+        clean(summary),
+        upto,
+    )

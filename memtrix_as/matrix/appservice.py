@@ -1,0 +1,191 @@
+"""The port that the homeserver talks to: a transaction is stored before it is acknowledged."""
+
+import asyncio
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+from mautrix.appservice import AppService
+from mautrix.appservice.state_store import ASStateStore
+from mautrix.client.state_store import MemoryStateStore
+
+from memtrix_as.config import Config
+from memtrix_as.db import inbox, outbox, rooms
+from memtrix_as.db.inbox import Arrival
+from memtrix_as.db.pool import DOWN, Connection, Pool, clean
+from memtrix_as.matrix import intake
+from memtrix_as.matrix.intake import Facts, World
+
+log = logging.getLogger(__name__)
+
+MIB = 1 << 20
+
+
+class _Forgetful(ASStateStore, MemoryStateStore):
+    """mautrix wants a store of room state; ours is in the database, and it never asks."""
+
+    def __init__(self) -> None:
+        ASStateStore.__init__(self)
+        MemoryStateStore.__init__(self)
+
+
+class TransactionPort(AppService):
+    """mautrix's application service with its way of taking transactions replaced.
+
+    mautrix answers before its handlers have run, and forgets what it has seen at a restart.
+    """
+
+    def __init__(self, config: Config, store: "Store") -> None:
+        service, homeserver = config.appservice, config.homeserver
+        super().__init__(
+            server=homeserver.address,
+            domain=homeserver.domain,
+            as_token=service.as_token,
+            hs_token=service.hs_token,
+            bot_localpart=service.bot_username,
+            id=service.id,
+            loop=asyncio.get_running_loop(),
+            log="mau.as",
+            state_store=_Forgetful(),
+            aiohttp_params={"client_max_size": service.max_body_size * MIB},
+            connection_limit=200,
+        )
+        self.event_handlers.clear()
+        self._store = store
+        self._limit = service.max_body_size
+
+    def _check_token(self, request: web.Request) -> bool:
+        """Whether the homeserver asks; compared in constant time, wherever the token stands."""
+        given = request.rel_url.query.get("access_token")
+        if given is None:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if hmac.compare_digest(given.encode(), self.hs_token.encode()):
+            return True
+        log.warning(
+            "%s %s came with a wrong hs_token from %s: is the homeserver's copy of the "
+            "registration the current one?",
+            request.method,
+            request.path,
+            request.remote,
+        )
+        return False
+
+    async def _http_handle_transaction(self, request: web.Request) -> web.Response:
+        if not self._check_token(request):
+            return _error(403, "M_FORBIDDEN", "The hs_token is wrong")
+        try:
+            body = json.loads(await request.read())
+        except web.HTTPRequestEntityTooLarge:
+            log.error(
+                "The homeserver sent a transaction over %d MiB, which it will repeat for ever: "
+                "raise appservice.max_body_size",
+                self._limit,
+            )
+            return _error(413, "M_TOO_LARGE", "Over appservice.max_body_size")
+        except (ValueError, RecursionError):
+            return _error(400, "M_NOT_JSON", "The body is not JSON")
+        events = body.get("events") if isinstance(body, dict) else None
+        if not isinstance(events, list):
+            return _error(400, "M_BAD_JSON", "There is no list `events`")
+        try:
+            await self._store.take(events)
+        except (*DOWN, asyncpg.PostgresError):
+            log.exception("A transaction could not be stored; the homeserver will repeat it")
+            return _error(503, "M_UNKNOWN", "The database is away")
+        return web.json_response({})
+
+    async def _http_ping(self, request: web.Request) -> web.Response:
+        if not self._check_token(request):
+            return _error(403, "M_FORBIDDEN", "The hs_token is wrong")
+        return web.json_response({})
+
+
+def _error(status: int, errcode: str, text: str) -> web.Response:
+    return web.json_response({"errcode": errcode, "error": text}, status=status)
+
+
+class Store:
+    """Takes events in: decides what each is, and commits all that follows at once."""
+
+    def __init__(self, pool: Pool, world: Callable[[], World]) -> None:
+        self._pool = pool
+        self._world = world
+
+    async def take(self, events: Sequence[Any]) -> None:
+        """Store what is new among these events, in their order; all of it, or an exception.
+
+        An event that we cannot make sense of is logged and noted, and hides no other.
+        """
+        known = [clean(e) for e in events if _is_event(e)]
+        if len(known) < len(events):
+            log.warning("%d things in a transaction are no events", len(events) - len(known))
+        if not known:
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            new = await rooms.begin_intake(connection, sorted({e["event_id"] for e in known}))
+            fresh = []
+            for event in known:
+                if event["event_id"] in new:
+                    new.discard(event["event_id"])
+                    fresh.append(event)
+            await self.route(connection, fresh)
+
+    async def route(self, connection: Connection, events: Sequence[Mapping[str, Any]]) -> None:
+        """Decide about events in order, and write what follows; intake is locked."""
+        if not events:
+            return
+        world = self._world()
+        view = await rooms.load(connection, {str(e["room_id"]) for e in events})
+        facts = Facts(*await rooms.speakers(connection, *_references(events)))
+        arrivals: list[Arrival] = []
+        members: dict[tuple[str, str], str | None] = {}
+        gone: dict[tuple[str, str], None] = {}
+        echoes = []
+        for event in events:
+            room_id = str(event["room_id"])
+            room = view.get(room_id) or rooms.Room(room_id)
+            try:
+                decision = intake.decide(event, room, world, facts)
+            except Exception:  # one event that breaks us must not hold back its neighbours
+                log.exception("Event %s is malformed and was passed over", event["event_id"])
+                continue
+            arrivals += decision.arrivals
+            if decision.joined:
+                user, name = decision.joined
+                members[room_id, user] = name
+                gone.pop((room_id, user), None)
+            if decision.left:
+                gone[room_id, decision.left] = None
+                members.pop((room_id, decision.left), None)
+            if decision.echo:
+                echoes.append((*decision.echo, str(event["event_id"])))
+            if decision.joined or decision.left:
+                view[room_id] = intake.after(room, decision, world)
+        await rooms.apply(
+            connection,
+            rooms.Changes(
+                [(*key, name) for key, name in members.items() if view[key[0]].agents],
+                list(gone),
+            ),
+        )
+        await outbox.echoed(connection, echoes)
+        await inbox.put(connection, arrivals)
+
+
+def _is_event(event: Any) -> bool:
+    return isinstance(event, dict) and all(
+        isinstance(event.get(key), str) and 0 < len(event[key]) <= 512
+        for key in ("event_id", "room_id", "type", "sender")
+    )
+
+
+def _references(events: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """The events that these reply to, and the roots of the threads that they stand in."""
+    contents = [intake.content_of(event) for event in events]
+    replies = {intake.reply_to(content) for content in contents}
+    roots = {intake.thread(content) for content in contents}
+    return [r for r in replies if r], [r for r in roots if r]

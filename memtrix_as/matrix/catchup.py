@@ -1,0 +1,123 @@
+"""After a downtime: get what the homeserver has kept for us, or look for it ourselves."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from mautrix.api import Method, Path
+
+from memtrix_as.config import Config
+from memtrix_as.db import rooms
+from memtrix_as.db.agents import Agent
+from memtrix_as.db.pool import Pool
+from memtrix_as.errors import HomeserverError
+from memtrix_as.matrix.appservice import Store
+from memtrix_as.matrix.client import Client, patiently
+
+log = logging.getLogger(__name__)
+
+# Their queue for us survives, is in order, and is sent at once when we ping
+# (Synapse >= 1.132: synapse/rest/client/appservice_ping.py).
+FLUSHED_BY_PING = {"synapse", "tuwunel"}
+PAGES = 20  # of 50 events, at most, back in one room
+FILTER = {
+    "presence": {"types": []},
+    "account_data": {"types": []},
+    "room": {
+        "timeline": {"limit": 50},
+        "state": {"types": []},
+        "ephemeral": {"types": []},
+        "account_data": {"types": []},
+    },
+}
+
+
+class CatchUp:
+    """Finds the events that were not pushed.
+
+    Conduit tries a failed push again only when the next event comes, and waits ever longer
+    before it does (conduit/src/service/sending). A real token of each agent shows what there is;
+    it is got, used and given back here.
+    """
+
+    def __init__(self, config: Config, client: Client, store: Store, pool: Pool) -> None:
+        self._config = config
+        self._client = client
+        self._store = store
+        self._pool = pool
+
+    async def run(self, everyone: Sequence[Agent]) -> None:
+        """Take in what was missed; problems are logged, since live events come all the same."""
+        bot = everyone[0].user_id
+        try:
+            await patiently(lambda: self._ping(bot))
+        except HomeserverError as exc:
+            log.error(
+                "The homeserver cannot reach us at %s: %s", self._config.appservice.address, exc
+            )
+        if self._config.homeserver.software in FLUSHED_BY_PING:
+            return
+        if not await rooms.any_events(self._pool):
+            return  # a first start: what was said before is not for us to answer
+        for agent in everyone:
+            try:
+                await self._look(agent.user_id)
+            except HomeserverError as exc:
+                log.warning("Cannot see what %s has missed: %s", agent.user_id, exc)
+
+    async def _ping(self, user: str) -> None:
+        path = Path.v1.appservice[self._config.appservice.id].ping
+        await self._client.request(Method.POST, path, {"transaction_id": uuid4().hex}, user=user)
+
+    async def _look(self, user: str) -> None:
+        token = await self._client.login(user)
+        try:
+            query = {"timeout": "0", "filter": json.dumps(FILTER)}
+            seen = await self._client.ask(token, Path.v3.sync, query)
+            found = list(_invites(seen, user))
+            for room_id, room in _section(seen, "join").items():
+                found += await self._missed(token, room_id, room.get("timeline", {}))
+        finally:
+            await self._client.logout(token)
+        oldest = datetime.now(UTC) - timedelta(hours=self._config.limits.catch_up_hours)
+        late = [e for e in found if e.get("origin_server_ts", 0) / 1000 >= oldest.timestamp()]
+        if late:
+            log.info("Looking at %d events that came while we were away", len(late))
+            await self._store.take(late)
+
+    async def _missed(
+        self, token: str, room_id: str, timeline: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The events at the end of a room's timeline that we have not seen, oldest first."""
+        events = list(timeline.get("events", []))
+        start = timeline.get("prev_batch")
+        for _ in range(PAGES):
+            ids = [e.get("event_id", "") for e in events]
+            if not timeline.get("limited") or await rooms.seen(self._pool, ids) or not start:
+                break
+            query = {"dir": "b", "limit": "50", "from": str(start)}
+            page = await self._client.ask(token, Path.v3.rooms[room_id].messages, query)
+            if not page.get("chunk"):
+                break
+            events = [*reversed(page["chunk"]), *events]
+            start = page.get("end")
+        known = await rooms.seen(self._pool, [e.get("event_id", "") for e in events])
+        last = max((i for i, e in enumerate(events) if e.get("event_id") in known), default=-1)
+        return [{**event, "room_id": room_id} for event in events[last + 1 :]]
+
+
+def _section(seen: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return dict(seen.get("rooms", {}).get(name, {}))
+
+
+def _invites(seen: Mapping[str, Any], user: str) -> Iterator[dict[str, Any]]:
+    """Open invitations; their state is stripped of event ids, and joining twice does no harm."""
+    for room_id, room in _section(seen, "invite").items():
+        for event in room.get("invite_state", {}).get("events", []):
+            if event.get("type") == "m.room.member" and event.get("state_key") == user:
+                now = int(datetime.now(UTC).timestamp() * 1000)
+                made = {"event_id": f"$invite-{uuid4().hex}", "origin_server_ts": now}
+                yield {**event, **made, "room_id": room_id}

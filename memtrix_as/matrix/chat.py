@@ -1,0 +1,240 @@
+"""The Matrix side of a turn: sends what the outbox holds, and streams an answer by edits."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+from weakref import WeakValueDictionary
+
+from mautrix.api import Method, Path
+
+from memtrix_as.config import Limits
+from memtrix_as.db import outbox
+from memtrix_as.db.inbox import turns
+from memtrix_as.db.outbox import Row
+from memtrix_as.db.pool import Pool
+from memtrix_as.errors import HomeserverError
+from memtrix_as.matrix import content, intake
+from memtrix_as.matrix.client import Client, patiently
+from memtrix_as.matrix.html import to_text
+from memtrix_as.matrix.split import split
+from memtrix_as.messages import Place
+
+log = logging.getLogger(__name__)
+
+MESSAGE = "m.room.message"
+DRAFT = {"io.memtrix.draft": True}  # in the content while more is to come
+TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
+PATIENCE = 0.2  # seconds without an answer after which we show that somebody works
+FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
+
+
+class MatrixChat:
+    """What `tool.Chat` asks for, over Matrix."""
+
+    def __init__(
+        self, pool: Pool, client: Client, limits: Limits, user_of: Callable[[str], str]
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._limits = limits
+        self._user_of = user_of
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stream(self, turn_id: int, place: Place, event_id: str, reply_to: str | None) -> "Stream":
+        work = _Work(turn_id, place, self._user_of(place.agent), event_id, reply_to)
+        return Stream(self, self._pool, self._client, self._limits, work)
+
+    async def quote(self, place: Place, event_id: str) -> str | None:
+        path, user = Path.v3.rooms[place.room_id].event[event_id], self._user_of(place.agent)
+        try:
+            event = await self._client.request(Method.GET, path, user=user)
+        except HomeserverError as exc:
+            log.info("Cannot look at %s: %s", event_id, exc)
+            return None
+        return to_text(intake.content_of(event)) or None
+
+    def post(self, lane: str) -> None:
+        self.soon(self.deliver(lane))
+
+    def soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for, and that may fail."""
+
+        async def run() -> None:
+            with suppress(HomeserverError):
+                await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def deliver(self, lane: str) -> None:
+        """Send what waits in the lane, in order, waiting while the homeserver is away."""
+        async with self._locks.setdefault(lane, asyncio.Lock()):
+            while rows := await outbox.waiting(self._pool, lane):
+                for row in rows:
+                    await self._deliver(row)
+
+    async def _deliver(self, row: Row) -> None:
+        try:
+            events = await patiently(lambda: self._send(row))
+        except HomeserverError as exc:
+            # Kicked, banned, or the room is gone: final until somebody invites us again.
+            log.warning("%s cannot speak in %s: %s", row.user_id, row.room_id, exc)
+            await outbox.failed(self._pool, row.id, str(exc))
+            return
+        await outbox.sent(self._pool, row.id, events)
+
+    async def _send(self, row: Row) -> list[str]:
+        """Send all parts of a row; their event ids. What the homeserver has is not sent again."""
+        if row.kind == "redaction":
+            assert row.target is not None
+            return [await self._client.redact(row.user_id, row.room_id, row.target, f"{row.key}.0")]
+        known = await outbox.parts_sent(self._pool, row.id) if row.attempts else {}
+        if row.attempts and 0 not in known:
+            known |= await self._look_for(row)
+        events: list[str] = []
+        for part, body in enumerate(contents(row)):
+            event_id = known.get(part)
+            if event_id is None:
+                event_id = await self._client.send(
+                    row.user_id, row.room_id, MESSAGE, f"{row.key}.{part}", body
+                )
+            events.append(event_id)
+        return events
+
+    async def _look_for(self, row: Row) -> dict[int, str]:
+        """Find parts of a row in its room, after a crash.
+
+        Synapse keeps transaction ids of application services in memory only, for about half an
+        hour (synapse/rest/client/transactions.py), so one restarted meanwhile would send twice.
+        """
+        path = Path.v3.rooms[row.room_id].messages
+        query = {"dir": "b", "limit": "50"}
+        try:
+            page = await self._client.request(Method.GET, path, user=row.user_id, query=query)
+        except HomeserverError as exc:
+            # Conduit has no /messages for us, and never forgets a transaction id.
+            log.debug("Cannot look back in %s: %s", row.room_id, exc)
+            return {}
+        found: dict[int, str] = {}
+        for event in page.get("chunk", []):
+            key, _, part = str(event.get("content", {}).get(content.KEY, "")).partition(".")
+            if key == str(row.key) and part.isdigit():
+                found[int(part)] = event["event_id"]
+        return found
+
+
+def contents(row: Row) -> list[dict[str, Any]]:
+    """The event contents that a row of the outbox becomes; the same at every call."""
+    texts = split(row.text) or [""]
+    kind: Any = "notice" if row.kind == "notice" else "text"
+    made = []
+    for part, text in enumerate(texts):
+        body = content.text(
+            text, kind=kind, thread=row.thread, reply_to=row.reply_to, key=f"{row.key}.{part}"
+        )
+        if row.kind == "draft":
+            return [body | DRAFT]
+        made.append(content.edit(body, row.replaces) if row.replaces and part == 0 else body)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a stream shows: somebody's turn on a message."""
+
+    turn_id: int
+    place: Place
+    user_id: str
+    event_id: str
+    reply_to: str | None
+
+
+class Stream:
+    """Typing, read receipt, and the text so far: a draft that is edited as it grows."""
+
+    def __init__(
+        self, chat: MatrixChat, pool: Pool, client: Client, limits: Limits, work: _Work
+    ) -> None:
+        self._chat = chat
+        self._pool = pool
+        self._client = client
+        self._limits = limits
+        self._work = work
+        self._id = uuid4().hex[:8]  # a resumed turn edits the same draft anew
+        self._text = ""
+        self._grown = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._show_work(), name="working")]
+        if limits.streaming:
+            self._tasks.append(asyncio.create_task(self._show_text(), name="streaming"))
+
+    def feed(self, text: str) -> None:
+        self._text += text
+        self._grown.set()
+
+    async def finish(self) -> None:
+        """Stop showing; whatever draft stands in the room is completed by the outbox."""
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("Showing turn %d failed", self._work.turn_id, exc_info=outcome)
+
+    async def _show_work(self) -> None:
+        user, room = self._work.user_id, self._work.place.room_id
+        typing = False
+        try:
+            await asyncio.sleep(PATIENCE)
+            with suppress(HomeserverError):
+                await self._client.read(user, room, self._work.event_id)
+            while True:
+                typing = True
+                with suppress(HomeserverError):
+                    await self._client.typing(user, room, TYPING)
+                await asyncio.sleep(TYPING * 0.75)
+        finally:
+            if typing:
+                self._chat.soon(self._client.typing(user, room, 0))
+
+    async def _show_text(self) -> None:
+        await self._grown.wait()
+        await asyncio.sleep(FIRST_TEXT)
+        work, shown = self._work, first_part(self._text)
+        lane = turns(work.place.agent, work.place.room_id)
+        draft = await outbox.draft(self._pool, lane, work.place, work.turn_id, shown, work.reply_to)
+        if draft is None:
+            return
+        await self._chat.deliver(lane)
+        standing = await outbox.draft_event(self._pool, draft)
+        if standing is None:
+            return
+        key, event_id = standing
+        for number in range(self._limits.edits_per_message):
+            await asyncio.sleep(self._limits.edit_interval)
+            await self._grown.wait()
+            self._grown.clear()
+            text = first_part(self._text)
+            if text == shown:
+                continue
+            shown = text
+            body = content.text(text, kind="text", thread=work.place.thread, reply_to=None, key="")
+            # Not in the outbox: the next edit, or the last one, says the same and more.
+            with suppress(HomeserverError):
+                await self._client.send(
+                    work.user_id, work.place.room_id, MESSAGE,
+                    f"{key}.{self._id}.{number}", content.edit(body | DRAFT, event_id),
+                )  # fmt: skip
+
+
+def first_part(text: str) -> str:
+    """What of a growing answer fits into its draft."""
+    parts = split(text)
+    return parts[0] if parts else ""

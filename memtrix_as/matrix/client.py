@@ -1,0 +1,156 @@
+"""Requests to the homeserver as one of our users, over mautrix's masquerading client.
+
+Only the raw request layer is used. mautrix's higher calls join, invite and unban on their own
+when a send is refused; an agent that was shown the door must stay outside.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import aiohttp
+from mautrix.api import HTTPAPI, Method, Path
+from mautrix.appservice import AppService
+from mautrix.errors import MatrixConnectionError, MatrixRequestError
+from mautrix.types import UserID
+
+from memtrix_as.errors import HomeserverError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+REQUEST_TIMEOUT = 30.0  # seconds
+LONGEST_WAIT = 10.0  # seconds between two tries while the homeserver is away
+RETRYABLE = {0, 401, 408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
+"""Statuses after which the same request may succeed; 401 is a registration being replaced."""
+
+
+class Client:
+    """The client-server API, for the users of our namespace."""
+
+    def __init__(self, az: AppService) -> None:
+        self._az = az
+
+    async def request(
+        self,
+        method: Method,
+        path: Any,
+        content: Mapping[str, Any] | None = None,
+        *,
+        user: str,
+        query: Mapping[str, str] | None = None,
+        timeout: float = REQUEST_TIMEOUT,
+    ) -> Any:
+        """The response's JSON; HomeserverError says whether another try makes sense."""
+        api = self._az.intent.api.user(UserID(user))
+        return await _call(api, method, path, content, query, timeout)
+
+    async def login(self, user: str) -> str:
+        """A real access token of one of our users, for what the homeserver refuses to ours."""
+        body = {
+            "type": "m.login.application_service",
+            "identifier": {"type": "m.id.user", "user": user},
+            "device_id": "MEMTRIX",
+            "initial_device_display_name": "catching up",
+        }
+        answer = await self.request(Method.POST, Path.v3.login, body, user=user)
+        return str(answer["access_token"])
+
+    async def ask(self, token: str, path: Any, query: Mapping[str, str]) -> Any:
+        """A GET with a token that `login` gave."""
+        return await _call(self._with(token), Method.GET, path, None, query, REQUEST_TIMEOUT)
+
+    async def logout(self, token: str) -> None:
+        """Give a token back."""
+        await _call(self._with(token), Method.POST, Path.v3.logout, None, None, REQUEST_TIMEOUT)
+
+    def _with(self, token: str) -> HTTPAPI:
+        return HTTPAPI(self._az.server, token, client_session=self._az.http_session)
+
+    async def send(
+        self, user: str, room_id: str, event_type: str, txn: str, content: Mapping[str, Any]
+    ) -> str:
+        """Send an event; the same `txn` never makes a second one. Returns its event id."""
+        path = Path.v3.rooms[room_id].send[event_type][txn]
+        return str((await self.request(Method.PUT, path, content, user=user))["event_id"])
+
+    async def redact(self, user: str, room_id: str, event_id: str, txn: str) -> str:
+        path = Path.v3.rooms[room_id].redact[event_id][txn]
+        return str((await self.request(Method.PUT, path, {}, user=user)).get("event_id", ""))
+
+    async def set_state(
+        self, user: str, room_id: str, event_type: str, content: Mapping[str, Any]
+    ) -> None:
+        path = Path.v3.rooms[room_id].state[event_type][""]
+        await self.request(Method.PUT, path, content, user=user)
+
+    async def join(self, user: str, room_id: str) -> None:
+        await self.request(Method.POST, Path.v3.rooms[room_id].join, user=user)
+
+    async def leave(self, user: str, room_id: str, reason: str) -> None:
+        await self.request(Method.POST, Path.v3.rooms[room_id].leave, {"reason": reason}, user=user)
+
+    async def room_state(self, user: str, room_id: str) -> list[dict[str, Any]]:
+        """Every state event of a room."""
+        state = await self.request(Method.GET, Path.v3.rooms[room_id].state, user=user)
+        return [event for event in state if isinstance(event, dict)]
+
+    async def typing(self, user: str, room_id: str, seconds: float) -> None:
+        """Show that `user` types, for at most `seconds`; 0 takes it back."""
+        body: dict[str, Any] = {"typing": seconds > 0}
+        if seconds > 0:
+            body["timeout"] = int(seconds * 1000)
+        await self.request(Method.PUT, Path.v3.rooms[room_id].typing[user], body, user=user)
+
+    async def read(self, user: str, room_id: str, event_id: str) -> None:
+        """Send a read receipt."""
+        path = Path.v3.rooms[room_id].receipt["m.read"][event_id]
+        await self.request(Method.POST, path, {}, user=user)
+
+
+async def _call(
+    api: HTTPAPI,
+    method: Method,
+    path: Any,
+    content: Mapping[str, Any] | None,
+    query: Mapping[str, str] | None,
+    timeout: float,
+) -> Any:
+    try:
+        async with asyncio.timeout(timeout):
+            return await api.request(
+                method, path, dict(content or {}), query_params=dict(query or {})
+            )
+    except MatrixRequestError as exc:
+        raise _refused(exc) from exc
+    except (MatrixConnectionError, aiohttp.ClientError, OSError, TimeoutError) as exc:
+        why = str(exc) or type(exc).__name__
+        raise HomeserverError(f"The homeserver does not answer: {why}", retryable=True) from exc
+    except ValueError as exc:
+        raise HomeserverError("The homeserver's answer is not JSON", retryable=True) from exc
+
+
+def _refused(exc: MatrixRequestError) -> HomeserverError:
+    status, errcode = int(exc.http_status), exc.errcode or ""
+    return HomeserverError(
+        f"The homeserver refused ({status} {errcode}): {exc.message or exc}"[:300],
+        status=status,
+        errcode=errcode,
+        retryable=status in RETRYABLE and errcode != "M_EXCLUSIVE",
+    )
+
+
+async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Make a request until it goes through or is refused for good, while the homeserver is away."""
+    wait = 1.0
+    while True:
+        try:
+            return await call()
+        except HomeserverError as exc:
+            if not exc.retryable:
+                raise
+            log.warning("%s; trying again in %.0f s", exc, wait)
+        await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+        wait = min(wait * 2, LONGEST_WAIT)

@@ -1,0 +1,285 @@
+"""What an event is to us: pure decisions, from raw JSON that nobody has checked."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from memtrix_as.config import Role
+from memtrix_as.db import inbox
+from memtrix_as.db.inbox import Arrival
+from memtrix_as.db.rooms import Room
+from memtrix_as.matrix import html
+from memtrix_as.messages import Attachment, Incoming, Place
+
+KEY = "io.memtrix.id"  # in the content of what we send: the outbox row's key and the part
+MESSAGES = {"m.room.message", "m.sticker"}
+OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
+FILES = {"m.image", "m.file", "m.audio", "m.video"}
+# What overtakes a running turn; the other commands keep their place in the lane.
+CONTROLS = {"stop", "status", "help", "verbose", "reasoning"}
+COMMANDS = CONTROLS | {"clear"}
+COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class World:
+    """What intake knows besides rooms: our users and what others may do."""
+
+    agents: Mapping[str, str]  # user id -> name
+    display_names: Mapping[str, str]  # name -> display name
+    main: str  # name of the main agent
+    roles: Mapping[str, Role]  # user id, domain or "*"
+    ours: Sequence[str]  # user ids of ours that are no agents
+
+    def role(self, user_id: str) -> Role:
+        domain = user_id.partition(":")[2]
+        return next((self.roles[k] for k in (user_id, domain, "*") if k in self.roles), "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Which agent sent an event, and which have spoken in a thread (by root event)."""
+
+    sent: Mapping[str, str] = field(default_factory=dict)
+    spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an event leads to."""
+
+    arrivals: tuple[Arrival, ...] = ()
+    joined: tuple[str, str | None] | None = None  # user id, display name
+    left: str | None = None  # user id
+    echo: tuple[UUID, int] | None = None  # our own event: key and part
+
+
+NOTHING = Decision()
+
+
+def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> Decision:
+    """Say what an event is; `room` is as it stands right before it."""
+    kind, sender = event.get("type"), event.get("sender")
+    if not isinstance(kind, str) or not isinstance(sender, str):
+        return NOTHING
+    if kind == "m.room.member" and isinstance(event.get("state_key"), str):
+        return _member(event, room, world)
+    if sender in world.agents or sender in world.ours:
+        return Decision(echo=_echo(event))
+    if world.role(sender) == "none":
+        return NOTHING
+    if kind not in MESSAGES and kind not in OVERTAKING:
+        return NOTHING
+    if not room.synced:
+        return _one(event, inbox.lobby(room.room_id), "unsorted")
+    if kind in OVERTAKING:
+        return _one(event, inbox.controls(room.room_id), OVERTAKING[kind])
+    return _message(event, room, world, facts)
+
+
+def after(room: Room, decision: Decision, world: World) -> Room:
+    """The room as it stands after an event."""
+    agents, humans = set(room.agents), set(room.humans)
+    for user in (decision.joined[0] if decision.joined else None, decision.left):
+        if user is None:
+            continue
+        name = world.agents.get(user)
+        group, member = (agents, name) if name else (humans, user)
+        (group.add if decision.joined else group.discard)(member)
+    return replace(
+        room,
+        agents=frozenset(agents),
+        humans=frozenset(humans),
+        synced=room.synced and bool(agents),
+    )
+
+
+def _one(event: Mapping[str, Any], lane: str, kind: str, agent: str = "") -> Decision:
+    return Decision((_arrival(event, lane, kind, agent),))
+
+
+def _arrival(event: Mapping[str, Any], lane: str, kind: str, agent: str) -> Arrival:
+    return Arrival(lane, kind, str(event["room_id"]), agent, str(event["event_id"]), dict(event))
+
+
+def _echo(event: Mapping[str, Any]) -> tuple[UUID, int] | None:
+    key, _, part = str(content_of(event).get(KEY, "")).partition(".")
+    try:
+        return UUID(key), int(part)
+    except ValueError:
+        return None
+
+
+def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
+    user, content = str(event["state_key"]), content_of(event)
+    membership = content.get("membership")
+    agent = world.agents.get(user)
+    if membership == "join":
+        name = content.get("displayname")
+        arrivals: tuple[Arrival, ...] = ()
+        if agent and not room.synced:
+            arrivals = (_arrival(event, inbox.lobby(room.room_id), "arrived", ""),)
+        return Decision(arrivals, joined=(user, name if isinstance(name, str) else None))
+    if membership == "invite" and agent:
+        allowed = world.role(str(event["sender"])) != "none" or event["sender"] in world.agents
+        lane = inbox.turns(agent, room.room_id)
+        return _one(event, lane, "invite" if allowed else "decline", agent)
+    if membership in {"leave", "ban"}:
+        return Decision(left=user)
+    return NOTHING
+
+
+def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> Decision:
+    content = content_of(event)
+    relation = _dict(content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.replace":
+        return _one(event, inbox.controls(room.room_id), "edit")
+    kind = content.get("msgtype")
+    if event["type"] == "m.room.message" and (not isinstance(kind, str) or kind == "m.notice"):
+        return NOTHING
+    agents = addressed(event, room, world, facts)
+    command = _command(html.to_text(content), agents, world)
+    arrivals = []
+    for agent in sorted(agents):
+        lane, what = inbox.turns(agent, room.room_id), "message"
+        if command:
+            what = "command"
+            if command[0] in CONTROLS:
+                lane = inbox.controls(room.room_id, agent)
+        arrivals.append(_arrival(event, lane, what, agent))
+    return Decision(tuple(arrivals))
+
+
+def addressed(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> frozenset[str]:
+    """The agents that a human's message is for."""
+    content = content_of(event)
+    named = frozenset(
+        name for user, name in world.agents.items()
+        if name in room.agents and _mentions(content, user, name, world)
+    )  # fmt: skip
+    replied = facts.sent.get(reply_to(content) or "")
+    direct = named | ({replied} & room.agents if replied else frozenset())
+    if direct:
+        return direct
+    root = thread(content)
+    if root and (spoken := facts.spoken.get(root, frozenset()) & room.agents):
+        return spoken
+    if len(room.humans) > 1:
+        return frozenset()
+    if len(room.agents) == 1:
+        return room.agents
+    return frozenset({world.main}) & room.agents
+
+
+def _mentions(content: Mapping[str, Any], user: str, name: str, world: World) -> bool:
+    mentioned = _dict(content.get("m.mentions")).get("user_ids")
+    if isinstance(mentioned, list) and user in mentioned:
+        return True
+    formatted = content.get("formatted_body")
+    if isinstance(formatted, str) and (
+        f"https://matrix.to/#/{user}" in formatted or f"matrix:u/{user[1:]}" in formatted
+    ):
+        return True
+    body = content.get("body")
+    if not isinstance(body, str):
+        return False
+    return user in body or bool(_name_at_start(name, world).match(body))
+
+
+def _name_at_start(name: str, world: World) -> re.Pattern[str]:
+    names = {name, world.display_names.get(name, name)}
+    ids = {user for user, known in world.agents.items() if known == name}
+    either = "|".join(sorted((re.escape(n) for n in names | ids), key=len, reverse=True))
+    return re.compile(rf"\s*@?(?:{either})(?:\s*[:,]\s*|\s+(?=[/!])|\s*$)", re.IGNORECASE)
+
+
+def unaddressed(text: str, agents: frozenset[str], world: World) -> str:
+    """The text without the name that it begins with, if that is who it is for."""
+    for name in agents:
+        if match := _name_at_start(name, world).match(text):
+            return text[match.end() :]
+    return text
+
+
+def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
+    """Read a message event for an agent; wrong types read as absent."""
+    content = content_of(event)
+    relation = _dict(content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.replace":
+        content = {**_dict(content.get("m.new_content")), "m.relates_to": {}}
+    text = html.to_text(content)
+    sent_at = event.get("origin_server_ts")
+    seconds = sent_at / 1000 if isinstance(sent_at, int) and 0 <= sent_at < 1 << 45 else 0
+    return Incoming(
+        event_id=str(event["event_id"]),
+        place=Place(str(event["room_id"]), agent, thread(content)),
+        sender=str(event["sender"]),
+        text=text,
+        sent_at=datetime.fromtimestamp(seconds, UTC),
+        reply_to=reply_to(content),
+        attachments=_attachments(event, content),
+        command=_command(text, frozenset({agent}), world),
+        target=_target(event),
+    )
+
+
+def _command(text: str, agents: frozenset[str], world: World) -> tuple[str, str] | None:
+    match = COMMAND.match(unaddressed(text, agents, world))
+    return (match[1], (match[2] or "").strip()) if match and match[1] in COMMANDS else None
+
+
+def _target(event: Mapping[str, Any]) -> str | None:
+    """The event that an edit replaces or a redaction removes.
+
+    A redaction names it in its content since room version 11 (spec, client-server API 1.9).
+    """
+    if event.get("type") == "m.room.redaction":
+        return _str(content_of(event).get("redacts")) or _str(event.get("redacts"))
+    relation = _dict(content_of(event).get("m.relates_to"))
+    return _str(relation.get("event_id")) if relation.get("rel_type") == "m.replace" else None
+
+
+def thread(content: Mapping[str, Any]) -> str | None:
+    """The root of the thread that a message stands in."""
+    relation = _dict(content.get("m.relates_to"))
+    return _str(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else None
+
+
+def reply_to(content: Mapping[str, Any]) -> str | None:
+    """The event that a message answers; in a thread only when that is more than a fallback."""
+    relation = _dict(content.get("m.relates_to"))
+    if relation.get("rel_type") == "m.thread" and relation.get("is_falling_back"):
+        return None
+    return _str(_dict(relation.get("m.in_reply_to")).get("event_id"))
+
+
+def _attachments(event: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Attachment, ...]:
+    url = _str(content.get("url"))
+    if url is None or not (content.get("msgtype") in FILES or event.get("type") == "m.sticker"):
+        return ()
+    info = _dict(content.get("info"))
+    size = info.get("size")
+    return (
+        Attachment(
+            _str(content.get("filename")) or _str(content.get("body")) or "file",
+            _str(info.get("mimetype")) or "application/octet-stream",
+            size if isinstance(size, int) else None,
+            url,
+        ),
+    )
+
+
+def content_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of an event, whatever stands there."""
+    return _dict(event.get("content"))
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _str(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

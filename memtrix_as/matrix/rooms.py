@@ -1,0 +1,106 @@
+"""Coming into rooms and learning who is there: the inbox kinds that only Matrix knows."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from memtrix_as.db import inbox, outbox, rooms
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Pool
+from memtrix_as.errors import HomeserverError
+from memtrix_as.matrix.appservice import Store
+from memtrix_as.matrix.client import Client, patiently
+from memtrix_as.matrix.intake import World
+from memtrix_as.messages import Place
+
+log = logging.getLogger(__name__)
+
+ENCRYPTED = (
+    "I cannot read encrypted messages. Please talk to me in a room without encryption: make a "
+    "new room with encryption switched off, and invite me there."
+)
+
+
+class Rooms:
+    """Handles invitations, rooms that are new to us, and encrypted ones."""
+
+    def __init__(
+        self, pool: Pool, client: Client, store: Store, world: Callable[[], World]
+    ) -> None:
+        self._pool = pool
+        self._client = client
+        self._store = store
+        self._world = world
+
+    async def invited(self, item: Item) -> None:
+        """Join as the invited agent."""
+        user = str(item.payload["state_key"])
+        try:
+            await patiently(lambda: self._client.join(user, item.room_id))
+        except HomeserverError as exc:
+            log.warning("%s cannot join %s: %s", user, item.room_id, exc)
+            return
+        await self._no_previews(user, item.room_id)
+
+    async def unwanted(self, item: Item) -> None:
+        """Decline an invitation of somebody who may not talk to us, and say so once."""
+        user, inviter = str(item.payload["state_key"]), str(item.payload["sender"])
+        log.warning("%s may not talk to %s (see `permissions`)", inviter, user)
+        reason = f"{inviter} has no permission here; the owner can give it in `permissions`."
+        try:
+            await patiently(lambda: self._client.leave(user, item.room_id, reason))
+        except HomeserverError as exc:
+            log.warning("%s cannot decline %s: %s", user, item.room_id, exc)
+
+    async def settle(self, item: Item) -> None:
+        """Learn who is in a room, then sort what came from it before we knew."""
+        # A room that we have forgotten, with the database, may still have us.
+        users = await rooms.agents_in(self._pool, item.room_id) or list(self._world().agents)
+        for user in users:
+            try:
+                state = await patiently(
+                    lambda user=user: self._client.room_state(user, item.room_id)  # type: ignore[misc]
+                )
+            except HomeserverError as exc:
+                log.warning("%s cannot look into %s: %s", user, item.room_id, exc)
+                continue
+            await self._learn(item.room_id, state)
+            return
+        async with self._pool.acquire() as connection:
+            for item_id, _ in await rooms.waiting(connection, item.room_id):
+                await inbox.finish(connection, item_id, "no agent of ours is in the room")
+
+    async def _learn(self, room_id: str, state: Iterable[dict[str, Any]]) -> None:
+        members: dict[str, str | None] = {}
+        for event in state:
+            content = event.get("content") if isinstance(event.get("content"), dict) else {}
+            assert isinstance(content, dict)
+            if event.get("type") == "m.room.member" and content.get("membership") == "join":
+                name = content.get("displayname")
+                members[str(event.get("state_key"))] = name if isinstance(name, str) else None
+        async with self._pool.acquire() as connection, connection.transaction():
+            await rooms.begin_intake(connection, [])
+            await rooms.learn(connection, room_id, members)
+            waiting = await rooms.waiting(connection, room_id)
+            # Its own row is not told apart by event id: the same event is routed once more now.
+            for item_id, _ in waiting:
+                await inbox.finish(connection, item_id)
+            await self._store.route(connection, [event for _, event in waiting])
+
+    async def _no_previews(self, user: str, room_id: str) -> None:
+        # A preview is a request from the homeserver to whatever address a message names.
+        try:
+            await self._client.set_state(
+                user, room_id, "org.matrix.room.preview_urls", {"disable": True}
+            )
+        except HomeserverError as exc:
+            log.info("URL previews stay as they are in %s: %s", room_id, exc)
+
+    async def encrypted(self, item: Item) -> None:
+        """Say once in an encrypted room that we cannot read there."""
+        if not await rooms.say_encrypted(self._pool, item.room_id):
+            return
+        world = self._world()
+        for user in (await rooms.agents_in(self._pool, item.room_id))[:1]:
+            place = Place(item.room_id, world.agents[user])
+            await outbox.say(self._pool, item.lane, place, ENCRYPTED)
