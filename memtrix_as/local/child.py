@@ -1,6 +1,7 @@
 """Child processes that never outlive us, not even when we are killed with -9."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -48,7 +49,8 @@ class Child:
     async def wait(self) -> int:
         code = await self.process.wait()
         if self._leash is not None:
-            os.write(self._leash, b".")  # the watcher must not signal a pid that is free again
+            with contextlib.suppress(BrokenPipeError):  # it ended before there was a watcher
+                os.write(self._leash, b".")  # which must not signal a pid that is free again
             os.close(self._leash)
             self._leash = None
         return code
