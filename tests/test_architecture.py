@@ -20,6 +20,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": VALUES,
     "config": VALUES | {"settings"},
     "local": VALUES | {"config", "settings"},
+    "database": VALUES | {"config", "local"},
     "db": VALUES | {"config"},
     "providers": VALUES | {"config"},
     "matrix": VALUES | {"config", "settings", "db"},
@@ -39,6 +40,7 @@ KEPT = {
     "openai": {"providers"},
 }
 KEPT_EXCEPTIONS = {
+    "database.py": {"asyncpg"},  # asks whether the server it found really is ours
     "matrix/appservice.py": {"asyncpg"},  # tells the homeserver 503 for the database's errors
 }
 

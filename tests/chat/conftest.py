@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from memtrix_as.testing import ScriptedModel
 
-from memtrix_as.local.postgres import free_port
+from memtrix_as.local.ports import free_port
 from tests.rig.chat import Chat
 from tests.rig.conduit import ConduitDoor
 from tests.rig.database import Database
@@ -34,7 +34,7 @@ async def servers(
         register(name, f"http://127.0.0.1:{port}", folder) for name, port in ports.items()
     )
     homeserver = Homeserver(folder, SYNAPSE, [direct, conduit])
-    await homeserver.start(http)
+    await homeserver.start()
     api = homeserver.api(http)
     doors = {
         "direct": Door(api, direct, DOMAIN, ports["memtrix"]),

@@ -8,10 +8,9 @@ from aiohttp import web
 from memtrix_as.local.postgres import free_port
 from tests.rig.api import Json, Refused
 from tests.rig.conduit import ConduitDoor
+from tests.rig.modes import only
 from tests.rig.stage import Stage
 from tests.rig.waiting import until
-
-only_conduit = pytest.mark.parametrize("mode", ["conduit"], indirect=True)
 
 
 class Recorder:
@@ -67,7 +66,7 @@ async def test_events_reach_the_service(stage: Stage, recorder: Recorder) -> Non
     assert not any(body.get("ephemeral") for _, body in recorder.transactions)
 
 
-@only_conduit
+@only("conduit")
 async def test_conduit_retries_only_at_the_next_event(stage: Stage, recorder: Recorder) -> None:
     human, room = await room_of(stage)
     recorder.status = 503
@@ -80,7 +79,7 @@ async def test_conduit_retries_only_at_the_next_event(stage: Stage, recorder: Re
     await until(lambda: recorder.bodies == ["one", "two"], "both messages, in order")
 
 
-@only_conduit
+@only("conduit")
 async def test_conduit_refuses_what_conduit_refuses(stage: Stage, recorder: Recorder) -> None:
     assert isinstance(stage.door, ConduitDoor)
     _, room = await room_of(stage)

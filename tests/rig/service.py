@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from memtrix_as.app import App
 
 from memtrix_as import config
+from memtrix_as.app import App
 from memtrix_as.local.child import Child, spawn
-from memtrix_as.local.postgres import free_port
+from memtrix_as.local.ports import free_port
 from tests.rig.api import Json
 from tests.rig.door import Door
 from tests.rig.settings import settings, write
+from tests.rig.waiting import PATIENCE
 
 
 class Service:
@@ -50,8 +51,9 @@ class Service:
 
     async def start(self) -> None:
         app = App(config.load(self.write()))
-        await app.start()
         self._app = app
+        await app.start()
+        await asyncio.wait_for(app.ready.wait(), PATIENCE)
 
     async def stop(self) -> None:
         if self._app:

@@ -9,6 +9,7 @@ from tests.rig.database import Database
 from tests.rig.door import Door
 from tests.rig.homeserver import Homeserver
 from tests.rig.human import Human
+from tests.rig.settings import MODEL
 from tests.rig.watcher import OURS
 
 _numbers = itertools.count(1)
@@ -29,11 +30,31 @@ class Stage:
     async def person(self, name: str = "ann") -> Human:
         """A new account with open eyes."""
         http = self.door.api.http
-        user_id, token = await self.homeserver.register(http, f"{name}{next(_numbers)}")
+        user_id, token = await self.homeserver.account(http, f"{name}{next(_numbers)}")
         human = Human(self.homeserver.api(http, token), user_id)
         await human.open_eyes()
         self.people.append(human)
         return human
+
+    async def second_agent(self, name: str = "dennis") -> str:
+        """Another agent, made before the service starts; returns its user id."""
+        user = self.door.user(f"{self.door.registration['id']}_{name}")
+        await self.database.fetch(
+            "insert into agents (name, user_id, display_name, model) values ($1, $2, $3, $4)",
+            *(name, user, name.title(), MODEL),
+        )
+        return user
+
+    async def group(self, *agents: str, humans: int = 2) -> list[Chat]:
+        """One room as each of its humans sees it; all have come in."""
+        people = [await self.person(name) for name in ("ann", "ben", "cem")[:humans]]
+        agents = agents or (self.agent,)
+        room = await people[0].create_room(*agents, *(human.user_id for human in people[1:]))
+        for human in people[1:]:
+            await human.join(room)
+        for user in (*agents, *(human.user_id for human in people)):
+            await people[0].sees_member(room, user)
+        return [Chat(human, room, self.agent) for human in people]
 
     async def chat(self, human: Human | None = None, **room: object) -> Chat:
         """A direct room of a human with the main agent, which has come in."""

@@ -1,0 +1,129 @@
+"""Database or homeserver away for a while: nothing is lost, and it heals by itself."""
+
+import asyncio
+
+from memtrix_as.testing import ScriptedModel
+
+from tests.rig.chat import Chat
+from tests.rig.door import Door
+from tests.rig.modes import only
+from tests.rig.service import Service
+from tests.rig.stage import Stage
+
+SEND = r"PUT .*/send/m\.room\.message/"
+
+
+async def test_without_the_database_a_transaction_is_repeated(
+    chat: Chat, stage: Stage, door: Door, model: ScriptedModel
+) -> None:
+    model.says("Before.", "After.")
+    assert await chat.ask("before") == "Before."
+    await stage.database.stop()
+    try:
+        event_id = await chat.send("are you there?")
+        await door.until(lambda: door.pushes[-1].status == 503, "a 503 for the homeserver")
+    finally:
+        await stage.database.start()
+    if door.software == "conduit":  # it tries again at the next event only
+        await chat.human.set_state(chat.room, "m.room.topic", {"topic": "wake up"})
+        await asyncio.sleep(0.4)
+        await chat.human.set_state(chat.room, "m.room.topic", {"topic": "wake up again"})
+    await door.delivered(event_id)
+    assert await chat.reply() == "After."
+    assert len(model.requests) == 2
+
+
+@only("direct")
+async def test_the_database_goes_away_during_a_turn(
+    chat: Chat, stage: Stage, model: ScriptedModel
+) -> None:
+    model.hold()
+    await chat.send("think hard")
+    await model.asked(1)
+    await stage.database.stop()
+    model.release()
+    model.forget()
+    model.by_default("The answer.")
+    await stage.database.start()
+    assert await chat.reply(timeout=40) == "The answer."
+    assert await chat.ask("and now?") == "The answer."
+    assert chat.replies() == ["The answer."] * 2
+
+
+async def test_an_answer_waits_for_the_homeserver(
+    chat: Chat, door: Door, model: ScriptedModel
+) -> None:
+    model.hold()
+    model.says("The answer.")
+    await chat.send("hello?")
+    await model.asked(1)
+    door.cut(pushes=False)
+    model.release()
+    await door.sees(SEND)
+    door.heal()
+    assert await chat.reply() == "The answer."
+    model.says("Again.")
+    assert await chat.ask("again?") == "Again."
+    assert chat.replies() == ["The answer.", "Again."]
+
+
+@only("direct")
+async def test_limits_and_hiccups_of_the_homeserver_are_waited_out(
+    chat: Chat, door: Door, model: ScriptedModel
+) -> None:
+    model.says("The answer.")
+    door.refuse(SEND, 429, {"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 200})
+    door.refuse(SEND, 502, {})
+    door.refuse(SEND, 500, {"errcode": "M_UNKNOWN"})
+    assert await chat.ask("hello?") == "The answer."
+    assert chat.replies() == ["The answer."]
+    keys = {call.path.rsplit("/", 1)[1] for call in door.seen(SEND)}
+    assert len(keys) == 1, "every try has the same transaction id"
+
+
+@only("direct")
+async def test_an_answer_that_arrived_unheard_is_not_said_twice(
+    chat: Chat, door: Door, model: ScriptedModel
+) -> None:
+    model.says("The answer.")
+    held = door.hold(SEND, answers=True)
+    await chat.send("hello?")
+    await door.catches(held)
+    held.drop()
+    door.heal()
+    assert await chat.reply() == "The answer."
+    model.says("The fence.")
+    assert await chat.ask("ping") == "The fence."
+    assert chat.replies() == ["The answer.", "The fence."]
+
+
+async def test_a_slow_homeserver(chat: Chat, door: Door, model: ScriptedModel) -> None:
+    door.delay(0.3)
+    model.says("One.", "Two.")
+    await chat.says("first", "second")
+    assert [await chat.reply(), await chat.reply()] == ["One.", "Two."]
+
+
+async def test_messages_during_a_restart_in_the_same_process(
+    chat: Chat, service: Service, model: ScriptedModel
+) -> None:
+    model.says("Before.", "During.", "After.")
+    assert await chat.ask("before") == "Before."
+    await service.stop()
+    await chat.send("during")
+    await service.start()
+    assert await chat.reply() == "During."
+    assert await chat.ask("after") == "After."
+
+
+@only("direct")
+async def test_starting_before_the_homeserver(
+    stage: Stage, stopped: Service, door: Door, model: ScriptedModel
+) -> None:
+    door.cut()
+    starting = asyncio.create_task(stopped.start())
+    await door.sees(r"POST .*/register|GET .*/versions|GET .*/whoami", 2)
+    door.heal()
+    await starting
+    model.says("Hello.")
+    assert await (await stage.chat()).ask("hi") == "Hello."
