@@ -39,12 +39,12 @@ async def connect(dsn: str, size: int = 10) -> Pool:
 
 async def _speak_json(connection: Connection) -> None:
     await connection.set_type_codec(
-        "jsonb", encoder=_dumps, decoder=json.loads, schema="pg_catalog"
+        "jsonb", encoder=to_json, decoder=json.loads, schema="pg_catalog"
     )
 
 
-def _dumps(value: Any) -> str:
-    # PostgreSQL's text has no NUL, and jsonb refuses lone surrogates as well.
+def to_json(value: Any) -> str:
+    """JSON that PostgreSQL takes: its text has no NUL, and jsonb no lone surrogates."""
     text = json.dumps(value, ensure_ascii=True)
     if "\\u0000" in text or "\\ud" in text.lower():
         text = json.dumps(clean(value), ensure_ascii=True)

@@ -1,10 +1,10 @@
 """Sessions: what an agent and a room have said to each other since the last /clear."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from memtrix_as.db.pool import Connection, Pool, clean
+from memtrix_as.db.pool import Connection, Pool, clean, to_json
 from memtrix_as.messages import Message, ToolCall, Usage
 
 
@@ -92,9 +92,10 @@ async def append(
         """
         insert into messages (session_id, turn_id, role, text, reasoning, calls, call_id, failed,
             tokens, model, prompt_tokens, completion_tokens, cost)
-        select $1, $2, m.*, $10, $11, $12, $13
-        from unnest($3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::boolean[],
-            $9::int[]) as m
+        select $1, $2, role, text, reasoning, calls::jsonb, call_id, failed, tokens, $10, $11, $12,
+            $13
+        from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
+            $9::int[]) as m (role, text, reasoning, calls, call_id, failed, tokens)
         where exists (select from turns where id = $2 and state = 'running' for share)
         returning id
         """,
@@ -115,13 +116,8 @@ def columns(messages: Sequence[tuple[Message, int]]) -> tuple[list[Any], ...]:
         [m.role for m, _ in messages],
         [clean(m.text) for m, _ in messages],
         [clean(m.reasoning) for m, _ in messages],
-        [
-            [
-                {"id": c.id, "name": c.name, "arguments": dict(c.arguments), "problem": c.problem}
-                for c in m.calls
-            ]
-            for m, _ in messages
-        ],
+        # As text: asyncpg takes a list within a list for one more dimension of the array.
+        [to_json([asdict(call) for call in m.calls]) for m, _ in messages],
         [m.call_id for m, _ in messages],
         [m.failed for m, _ in messages],
         [tokens for _, tokens in messages],

@@ -108,9 +108,11 @@ async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e:
         said as (
             insert into messages (turn_id, session_id, role, text, reasoning, calls, call_id,
                 failed, tokens, model, prompt_tokens, completion_tokens, cost)
-            select ended.id, ended.session_id, m.*, $13, $14, $15, $16
-            from ended, unnest($6::text[], $7::text[], $8::text[], $9::jsonb[], $10::text[],
-                $11::boolean[], $12::int[]) as m),
+            select ended.id, ended.session_id, role, text, reasoning, calls::jsonb, call_id,
+                failed, tokens, $13, $14, $15, $16
+            from ended, unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+                $11::boolean[], $12::int[])
+                as m (role, text, reasoning, calls, call_id, failed, tokens)),
         spoken as (
             insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, reply_to,
                 replaces)
