@@ -230,7 +230,16 @@ def _disagreements(raw: Mapping[str, Any]) -> list[str]:
         wanted = main.get("model") if isinstance(main, dict) else None
         if isinstance(wanted, str) and wanted not in models:
             problems.append(f'main_agent.model: "{wanted}" is not one of the models')
-    return problems + _clashes(raw)
+    return problems + _clashes(raw) + _foreign_room(raw)
+
+
+def _foreign_room(raw: Mapping[str, Any]) -> list[str]:
+    management, homeserver = raw.get("management"), raw.get("homeserver")
+    room = management.get("room") if isinstance(management, dict) else None
+    domain = homeserver.get("domain") if isinstance(homeserver, dict) else None
+    if isinstance(room, str) and ":" in room and room.partition(":")[2] != domain:
+        return [f"management.room: must be on our own homeserver, {domain}"]
+    return []
 
 
 def _clashes(raw: Mapping[str, Any]) -> list[str]:
@@ -309,7 +318,10 @@ def setup_logging(config: Config) -> None:
     for name in _QUIET:  # aiohttp.access would print the homeserver's token with each request
         logging.getLogger(name).setLevel(logging.WARNING)
     if "version" in settings:
-        logging.config.dictConfig({"disable_existing_loggers": False, **settings})
+        try:
+            logging.config.dictConfig({"disable_existing_loggers": False, **settings})
+        except (ValueError, TypeError, AttributeError, ImportError) as exc:
+            raise ConfigError(redact(f"logging: {exc.__cause__ or exc}")) from exc
     else:
         handler: logging.Handler = logging.StreamHandler()
         style = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -183,6 +183,6 @@ def log_settings(value: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError("loggers: expected a section of names and levels")
     levels = logging.getLevelNamesMapping()
     for at, level in [("level", value.get("level", "INFO")), *loggers.items()]:
-        if level not in levels:
+        if not isinstance(level, str) or level not in levels:
             raise ValueError(f"{at}: expected one of DEBUG, INFO, WARNING, ERROR")
     return value
