@@ -23,6 +23,7 @@ async def run(command: Sequence[str | Path], say: Say) -> tuple[int, str]:
         command, cwd=Path("/"), env=child_environment(), output=asyncio.subprocess.PIPE
     )
     last: deque[str] = deque(maxlen=6)
+    said = 0.0
     output = child.process.stdout
     assert output is not None
     try:
@@ -31,8 +32,10 @@ async def run(command: Sequence[str | Path], say: Say) -> tuple[int, str]:
             if not line:
                 continue
             last.append(line)
-            if told := re.match(r"Collecting ([\w.-]+)|  (?:Downloading) (\S+.*)", line):
-                say(f"fetching {told[1] or told[2]}")
+            if told := re.match(r"Collecting ([\w.-]+)", line):
+                if time.monotonic() - said > 3:
+                    said = time.monotonic()
+                    say(f"fetching {told[1]}")
             elif line.startswith("Installing collected packages"):
                 say(f"installing {line.count(',') + 1} packages")
         return await child.wait(), "\n".join(last)

@@ -15,8 +15,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def check_free(port: int) -> None:
-    """LocalPartError names who listens there."""
+def check_free(port: int, option: str = "") -> None:
+    """LocalPartError names who listens there, and the option that takes another port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -26,7 +26,7 @@ def check_free(port: int) -> None:
         except OSError as exc:
             raise LocalPartError(
                 f"Port {port} on this machine cannot be had: {holder(port) or exc.strerror}. "
-                "Stop that, or choose another port."
+                f"Stop that, or choose another port{f' with {option}' if option else ''}."
             ) from exc
 
 
