@@ -87,10 +87,8 @@ async def test_a_taken_port_is_told_before_anything_starts(quickstart: Quickstar
     async with server:
         code, text = await quickstart.run("--once")
     assert code == 1
-    assert (
-        f"Port {quickstart.ports[0]} on this machine cannot be had: process {os.getpid()}" in text
-    )
-    assert "Traceback" not in text
+    assert f"Port {quickstart.ports[0]} " in text and f"process {os.getpid()} " in text
+    assert "--port NUMBER" in text and "Traceback" not in text
 
 
 async def test_it_ends_with_an_answer(quickstart: Quickstart) -> None:
@@ -119,7 +117,7 @@ async def test_a_second_run_keeps_the_account_and_stops_on_ctrl_c(quickstart: Qu
     assert "jane: hello\n" not in lines, "it was proven already"
     # A second one beside it is refused, and does no harm.
     code, text = await quickstart.run("--once")
-    assert code == 1 and "cannot be had" in text
+    assert code == 1 and f"in use by another service (process {process.pid})" in text
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(15):
         assert await process.wait() == 0

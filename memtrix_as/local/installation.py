@@ -62,8 +62,8 @@ class Installation:
         return urlsplit(self.settings["homeserver"]["address"]).port or 6167
 
     @property
-    def service_url(self) -> str:
-        return f"http://127.0.0.1:{self.settings['appservice']['port']}"
+    def service_port(self) -> int:
+        return int(self.settings["appservice"]["port"])
 
     def read(self, wishes: Wishes) -> None:
         """Take up what an earlier quick start made; LocalPartError if somebody else made it."""

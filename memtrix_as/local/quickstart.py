@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from rich.console import Console
@@ -23,7 +24,7 @@ from memtrix_as.errors import LocalPartError, MemtrixError
 from memtrix_as.local.child import Child, spawn
 from memtrix_as.local.choose import Choice, choose
 from memtrix_as.local.exchange import Human
-from memtrix_as.local.folder import tail, trim
+from memtrix_as.local.folder import Lock, tail, trim
 from memtrix_as.local.installation import Installation, Wishes
 from memtrix_as.local.packages import synapse_python
 from memtrix_as.local.ports import check_free
@@ -74,7 +75,6 @@ class Service:
 
     async def start(self) -> None:
         """Returns when it is ready to be talked to."""
-        check_free(int(self._place.settings["appservice"]["port"]))
         child = await spawn(
             [sys.executable, "-m", "memtrix_as", "-c", str(self._place.config)],
             cwd=self._place.folder,
@@ -83,7 +83,7 @@ class Service:
         )
         self._child = child
         self._reader = asyncio.create_task(self._read(child))
-        ready = f"{self._place.service_url}/_matrix/mau/ready"
+        ready = f"http://127.0.0.1:{self._place.service_port}/_matrix/mau/ready"
         deadline = time.monotonic() + 180
         async with aiohttp.ClientSession() as session:
             while not child.ended and time.monotonic() < deadline:
@@ -144,8 +144,8 @@ async def _running(
         python = await synapse_python(synapse_venv, voice)
         if small:
             voice("starting the small model")
-            port = int(choice.provider["base_url"].rpartition(":")[2].partition("/")[0])
-            await stack.enter_async_context(SmallModel(place.data / "models", port=port, say=voice))
+            model = SmallModel(place.data / "models", port=_port(choice), say=voice)
+            await stack.enter_async_context(model)
         voice("writing the registration")
         await place.register()
         voice("starting the homeserver")
@@ -165,6 +165,26 @@ async def _running(
         await service.start()
         yield homeserver, service
         voice("stopping")
+
+
+async def _check_ports(place: Installation, small: Choice | None) -> None:
+    """Before anything slow; the parts of a service that was just killed get a moment to end."""
+    ports = {"--port": place.port, "--service-port": place.service_port}
+    if small:
+        ports["--model-port"] = _port(small)
+    for last in (False, False, True):
+        try:
+            for option, port in ports.items():
+                check_free(port, f"{option} NUMBER")
+            return
+        except LocalPartError:
+            if last:
+                raise
+            await asyncio.sleep(1)
+
+
+def _port(small: Choice) -> int:
+    return urlsplit(str(small.provider["base_url"])).port or 0
 
 
 async def _prove(place: Installation, homeserver: DevSynapse, voice: Voice) -> None:
@@ -209,6 +229,8 @@ async def quickstart(folder: Path, wishes: Wishes, synapse_venv: Path, once: boo
     """Runs until it is cancelled; with `once`, until the exchange is proven."""
     voice = Voice()
     place = Installation(folder)
+    lock = Lock(place.data)
+    await lock.take(voice)
     try:
         place.read(wishes)
         voice("looking for a model")
@@ -216,6 +238,7 @@ async def quickstart(folder: Path, wishes: Wishes, synapse_venv: Path, once: boo
         ours = place.configure(wishes, choice)
         model = choice.told if ours else f"{place.settings['main_agent']['model']} of config.yaml"
         small = ours and choice.small
+        await _check_ports(place, choice if small else None)
         async with _running(place, choice, small, synapse_venv, voice) as (homeserver, service):
             if once or place.notes.get("proven") != model:
                 await _prove(place, homeserver, voice)
@@ -234,6 +257,7 @@ async def quickstart(folder: Path, wishes: Wishes, synapse_venv: Path, once: boo
             )
     finally:
         voice.quiet()
+        lock.release()
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
