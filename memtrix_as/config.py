@@ -273,7 +273,7 @@ def clean_environment(argv: Sequence[str]) -> None:
 
     Removing them from `os.environ` is not enough: /proc/self/environ shows what a process was
     started with. The values pass through a pipe. Call it first thing, before threads and files;
-    `argv` is what follows the program's name.
+    `argv` is `sys.argv`.
     """
     if (number := os.environ.pop(_HANDOVER, None)) is not None:
         try:
@@ -298,7 +298,7 @@ def clean_environment(argv: Sequence[str]) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in found}
     clean[_HANDOVER] = str(read_end)
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "memtrix_as", *argv], clean)
+    os.execve(sys.executable, [sys.executable, "-m", "memtrix_as", *argv[1:]], clean)
 
 
 def child_environment() -> dict[str, str]:

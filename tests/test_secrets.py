@@ -117,7 +117,7 @@ PROGRAM = """
 import json, os, sys
 from pathlib import Path
 from memtrix_as import config
-config.clean_environment(sys.argv[1:])
+config.clean_environment(sys.argv)
 settings = config.load(Path(sys.argv[2]))
 print(json.dumps({
     "key": settings.providers["p"].options["api_key"],
@@ -175,6 +175,14 @@ def test_secrets_from_files_need_no_new_start(program: Path, path: Path, tmp_pat
         out, _ = process.communicate("")
     assert json.loads(out)["key"] == VALUE
     assert "MEMTRIX_SECRET_TEST_KEY_FILE" in json.loads(out)["names"]
+
+
+def test_the_command_line_cleans_its_environment_first() -> None:
+    """The same arguments arrive: with a secret around, the version is told as without."""
+    environment = {**os.environ, "MEMTRIX_SECRET_TEST_KEY": VALUE}
+    command = [sys.executable, "-m", "memtrix_as", "--version"]
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout == f"memtrix-as {memtrix_as.__version__}\n"
 
 
 def test_a_foreign_handover_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
