@@ -19,6 +19,7 @@ class Request:
     temperature: float = 0.7
     max_tokens: int | None = None
     timeout: float = 600.0
+    context: int = 8192  # tokens that the server is to give the model
 
 
 class BaseProvider(ABC):
