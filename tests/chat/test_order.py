@@ -54,11 +54,11 @@ async def test_a_slow_room_does_not_hold_up_another(
     chat: Chat, stage: Stage, model: ScriptedModel
 ) -> None:
     other = await stage.chat()
-    model.hold()
+    model.says("The slow one.", hold=True)
     await chat.send("slow")
     await model.asked(1)
-    model.release_later()
-    model.says("The quick one.", "The slow one.")
+    model.says("The quick one.")
     assert await other.ask("quick") == "The quick one."
+    assert not chat.replies()
     model.release()
     assert await chat.reply() == "The slow one."

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import web
@@ -26,7 +27,7 @@ class Call:
     """One request of the service to the homeserver."""
 
     method: str
-    path: str  # without the query
+    path: str  # unquoted, without the query
     user_id: str | None
     token: str
     body: bytes = field(repr=False)
@@ -247,7 +248,7 @@ class Door(Waiting):
     async def _called(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = token or request.query.get("access_token", "")
-        path, body = request.raw_path.split("?")[0], await request.read()
+        path, body = unquote(request.raw_path.split("?")[0]), await request.read()
         call = Call(request.method, path, request.query.get("user_id"), token, body)
         self.calls.append(call)
         self.changed()
