@@ -23,7 +23,7 @@ class Row:
     reply_to: str | None
     target: str | None
     attempts: int
-    replaces: str | None  # the event of the draft that this completes
+    draft: int | None  # the row of the draft that this completes
 
 
 async def say(
@@ -91,10 +91,8 @@ async def waiting(pool: Pool, lane: str) -> list[Row]:
             update outbox set attempts = attempts + 1
             where lane = $1 and sent_at is null and failed is null returning *)
         select due.id, due.key, due.room_id, due.agent, a.user_id, due.kind, due.text, due.thread,
-            due.reply_to, due.target, due.attempts - 1 as attempts, s.event_id as replaces
-        from due join agents a on a.name = due.agent
-        left join sent s on s.outbox_id = due.replaces and s.part = 0
-        order by due.id limit 50
+            due.reply_to, due.target, due.attempts - 1 as attempts, due.replaces as draft
+        from due join agents a on a.name = due.agent order by due.id
         """,
         lane,
     )

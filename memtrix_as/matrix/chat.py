@@ -100,8 +100,10 @@ class MatrixChat:
         known = await outbox.parts_sent(self._pool, row.id) if row.attempts else {}
         if row.attempts and 0 not in known:
             known |= await self._look_for(row)
+        # Only now: the draft may have gone out right before this row.
+        draft = await outbox.draft_event(self._pool, row.draft) if row.draft else None
         events: list[str] = []
-        for part, body in enumerate(contents(row)):
+        for part, body in enumerate(contents(row, draft[1] if draft else None)):
             event_id = known.get(part)
             if event_id is None:
                 event_id = await self._client.send(
@@ -132,8 +134,11 @@ class MatrixChat:
         return found
 
 
-def contents(row: Row) -> list[dict[str, Any]]:
-    """The event contents that a row of the outbox becomes; the same at every call."""
+def contents(row: Row, draft: str | None) -> list[dict[str, Any]]:
+    """The event contents that a row of the outbox becomes, the same at every call.
+
+    The first completes the event `draft`, if there is one.
+    """
     texts = split(row.text) or [""]
     kind: Any = "notice" if row.kind == "notice" else "text"
     made = []
@@ -143,7 +148,7 @@ def contents(row: Row) -> list[dict[str, Any]]:
         )
         if row.kind == "draft":
             return [body | DRAFT]
-        made.append(content.edit(body, row.replaces) if row.replaces and part == 0 else body)
+        made.append(content.edit(body, draft) if draft and part == 0 else body)
     return made
 
 

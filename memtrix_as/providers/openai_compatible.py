@@ -36,7 +36,8 @@ class OpenAICompatible(BaseProvider):
     type: ClassVar[str] = "openai_compatible"
 
     def __init__(self, base_url: str, api_key: str = "") -> None:
-        self._url = base_url.rstrip("/")
+        url = base_url.rstrip("/")
+        self._url = url if url.count("/") > 2 else f"{url}/v1"
         # trust_env off: a proxy from the environment would read every conversation.
         self._client = openai.AsyncOpenAI(
             base_url=self._url,
