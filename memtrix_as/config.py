@@ -221,11 +221,12 @@ def _disagreements(raw: Mapping[str, Any]) -> list[str]:
     """What is wrong between keys. Reads the file itself, so that it is told with the rest."""
     problems = []
     models, providers = raw.get("models"), raw.get("providers")
+    known = providers if isinstance(providers, dict) else {}
     main = raw.get("main_agent")
     if isinstance(models, dict):
         for name, model in models.items():
             provider = model.get("provider") if isinstance(model, dict) else None
-            if isinstance(provider, str) and provider not in (providers or ()):
+            if isinstance(provider, str) and provider not in known:
                 problems.append(f'models.{name}.provider: "{provider}" is not one of the providers')
         wanted = main.get("model") if isinstance(main, dict) else None
         if isinstance(wanted, str) and wanted not in models:

@@ -162,6 +162,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("main_agent/verbose", "yes", 'main_agent.verbose: found "yes", expected true or false'),
     ("main_agent/model", "gpt", 'main_agent.model: "gpt" is not one of the models'),
     ("providers", {}, "providers: is empty"),
+    ("providers", True, "providers: found true, expected a section with keys"),
     ("providers", ["a"], "providers: found a list, expected a section with keys"),
     ("providers/my-ollama", {"base_url": "http://a"}, "providers.my-ollama.type: is missing"),
     ("providers/my-ollama/base_url", "ollama", "providers.my-ollama: base_url: expected a web"),
@@ -350,7 +351,7 @@ KEYS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=150, deadline=None, suppress_health_check=[*HealthCheck])
 @given(key=KEYS, value=JSON)
 def test_any_value_is_either_taken_or_told(tmp_path: Path, key: str, value: Any) -> None:
     try:
