@@ -30,6 +30,12 @@ def clone(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
 
 
+async def end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
+
+
 class Quickstart:
     """`scripts/quickstart` in a clone, with what is installed here instead of a new .venv."""
 
@@ -56,7 +62,10 @@ class Quickstart:
 
     async def run(self, *options: str, model: str = "small") -> tuple[int, str]:
         process = await self.begin(*options, model=model)
-        text, _ = await asyncio.wait_for(process.communicate(), 180)
+        try:
+            text, _ = await asyncio.wait_for(process.communicate(), 180)
+        finally:
+            await end(process)
         assert process.returncode is not None
         return process.returncode, text.decode()
 
@@ -82,6 +91,17 @@ def nothing_is_left(quickstart: Quickstart) -> Iterator[None]:
     assert quickstart.leftovers() == []
 
 
+async def until_running(process: asyncio.subprocess.Process) -> list[str]:
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(60):
+        while raw := await process.stdout.readline():
+            lines.append(raw.decode())
+            if raw.startswith(b"Stop: Ctrl-C"):
+                return lines
+    raise AssertionError("".join(lines))
+
+
 async def test_a_taken_port_is_told_before_anything_starts(quickstart: Quickstart) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", quickstart.ports[0])
     async with server:
@@ -105,19 +125,15 @@ async def test_it_ends_with_an_answer(quickstart: Quickstart) -> None:
 async def test_a_second_run_keeps_the_account_and_stops_on_ctrl_c(quickstart: Quickstart) -> None:
     kept = (quickstart.folder / "data" / "quickstart.json").read_text()
     process = await quickstart.begin()
-    assert process.stdout is not None
-    lines = []
-    async with asyncio.timeout(60):
-        while raw := await process.stdout.readline():
-            lines.append(raw.decode())
-            if raw.startswith(b"Stop: Ctrl-C"):
-                break
-    assert raw, "".join(lines)
-    assert (quickstart.folder / "data" / "quickstart.json").read_text() == kept
-    assert "jane: hello\n" not in lines, "it was proven already"
-    # A second one beside it is refused, and does no harm.
-    code, text = await quickstart.run("--once")
-    assert code == 1 and f"in use by another service (process {process.pid})" in text
-    process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(15):
-        assert await process.wait() == 0
+    try:
+        lines = await until_running(process)
+        assert (quickstart.folder / "data" / "quickstart.json").read_text() == kept
+        assert "jane: hello\n" not in lines, "it was proven already"
+        # A second one beside it is refused, and does no harm.
+        code, text = await quickstart.run("--once")
+        assert code == 1 and f"in use by another service (process {process.pid})" in text
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(15):
+            assert await process.wait() == 0
+    finally:
+        await end(process)

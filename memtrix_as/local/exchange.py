@@ -1,6 +1,7 @@
 """One real conversation over Matrix: what a quick start proves itself with."""
 
 import asyncio
+import json
 import time
 from typing import Any
 from urllib.parse import quote
@@ -63,17 +64,36 @@ class Human:
                 )
             return told
 
-    async def open_room(self, other: str) -> str:
-        """A direct chat with `other`, known as one to every client."""
+    async def open_room(self, other: str, patience: float = 60.0) -> str:
+        """A direct chat with `other`, known as one to every client; returns when both are in."""
         body = {"preset": "trusted_private_chat", "is_direct": True, "invite": [other]}
         room_id = str((await self._call("POST", "createRoom", body))["room_id"])
         path = f"user/{quote(self.user_id)}/account_data/m.direct"
-        await self._call("PUT", path, {other: [room_id]})
+        direct = (await self._sync())["account_data"]["events"]
+        known: dict[str, Any] = next((e["content"] for e in direct if e["type"] == "m.direct"), {})
+        await self._call("PUT", path, known | {other: [*known.get(other, ()), room_id]})
+        deadline = time.monotonic() + patience
+        # A homeserver does not tell an application service what was said before it came in.
+        while (
+            other
+            not in (await self._call("GET", f"rooms/{quote(room_id)}/joined_members"))["joined"]
+        ):
+            if time.monotonic() > deadline:
+                raise LocalPartError(
+                    f"{other} has not accepted the invitation of {self.user_id}; "
+                    "see data/memtrix.log."
+                )
+            await asyncio.sleep(0.1)
         return room_id
+
+    async def _sync(self) -> dict[str, Any]:
+        """What there is now; without anything that grows with the history."""
+        few = json.dumps({"room": {"timeline": {"limit": 1}, "state": {"lazy_load_members": True}}})
+        return await self._call("GET", "sync", filter=few)
 
     async def ask(self, room_id: str, other: str, text: str, patience: float) -> str:
         """The whole answer of `other`; LocalPartError with what it said instead, or nothing."""
-        since = (await self._call("GET", "sync"))["next_batch"]
+        since = (await self._sync())["next_batch"]
         path = f"rooms/{quote(room_id)}/send/m.room.message/{time.time_ns()}"
         await self._call("PUT", path, {"msgtype": "m.text", "body": text})
         listener = Listener(other)
