@@ -3,7 +3,6 @@
 import asyncio
 
 from memtrix_as.testing import ScriptedModel
-
 from tests.rig.chat import Chat
 from tests.rig.door import Door
 from tests.rig.modes import only
@@ -105,7 +104,7 @@ async def test_a_slow_homeserver(chat: Chat, door: Door, model: ScriptedModel) -
 
 
 async def test_messages_during_a_restart_in_the_same_process(
-    chat: Chat, service: Service, model: ScriptedModel
+    chat: Chat, service: Service, door: Door, model: ScriptedModel
 ) -> None:
     model.says("Before.", "During.", "After.")
     assert await chat.ask("before") == "Before."
@@ -114,6 +113,8 @@ async def test_messages_during_a_restart_in_the_same_process(
     await service.start()
     assert await chat.reply() == "During."
     assert await chat.ask("after") == "After."
+    # A display name is written into every room, so it is told once and not at each start.
+    assert len(door.seen(r"PUT .*/displayname")) <= 1
 
 
 @only("direct")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 from typing import Any
 
@@ -10,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
-from memtrix_as.testing import ScriptedModel
 
+from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.modes import only
-from tests.rig.service import Service
+from tests.rig.service import Process, Service
 from tests.rig.stage import Stage
 
 Json = dict[str, Any]
@@ -140,23 +139,51 @@ async def test_a_message_with_wrong_types_hurts_nobody(
 
 
 @only("direct")
-async def test_a_wrong_token_is_refused_and_not_logged(
-    chat: Chat, service: Service, model: ScriptedModel, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    wrong = "wr0ng-" + "s3cret" * 4
-    body = {"events": [message(chat, "$forged", "forged")]}
-    status, answer = await service.put("forged", body, token=wrong)
+async def test_a_wrong_token_is_refused_and_not_logged(process: Process) -> None:
+    await process.stop()
+    process.set("logging.level", "DEBUG")
+    await process.start()
+    wrong, http = "wr0ng-" + "s3cret" * 4, process.door.api.http
+    body = {"events": []}
+    status, answer = await process.put("forged", body, token=wrong)
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
-    url = f"{service.url}/_matrix/app/v1/transactions/query?access_token={wrong}"
-    async with service.door.api.http.put(url, json=body) as response:
+    url = f"{process.url}/_matrix/app/v1/transactions/query"
+    async with http.put(f"{url}?access_token={wrong}", json=body) as response:
         assert response.status == 403
-    async with service.door.api.http.put(url.split("?")[0], json=body) as response:
+    async with http.put(url, json=body) as response:
         assert response.status in (401, 403)
-    assert not model.requests
-    assert any("hs_token" in record.getMessage() for record in caplog.records)
-    tokens = [wrong, service.door.registration["hs_token"], service.door.registration["as_token"]]
-    assert not [token for token in tokens if token in caplog.text]
+    right = process.door.registration["hs_token"]
+    async with http.put(f"{url}?access_token={right}", json=body) as response:
+        assert response.status == 200  # as Conduit does it
+    assert "hs_token" in process.text()
+    tokens = [wrong, right, process.door.registration["as_token"]]
+    assert not [token for token in tokens if token in process.text()]
+
+
+@only("direct")
+async def test_every_door_of_the_port_wants_the_token(service: Service) -> None:
+    http, right = service.door.api.http, service.door.registration["hs_token"]
+    for method, path in (("POST", "ping"), ("GET", "users/@x:y"), ("GET", "rooms/%23x:y")):
+        for token in ("", "wrong", right):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            url = f"{service.url}/_matrix/app/v1/{path}"
+            async with http.request(method, url, headers=headers, json={}) as answer:
+                refused = answer.status in (401, 403)
+            assert refused == (token != right), (path, token)
+
+
+@only("direct")
+async def test_a_message_that_comes_a_day_late_is_told_so(
+    chat: Chat, service: Service, model: ScriptedModel
+) -> None:
+    day = 24 * 3600 * 1000
+    old = message(chat, "$old", "are you awake?")
+    old["origin_server_ts"] -= day + day // 24
+    model.says("Good morning.")
+    assert (await service.put("late", {"events": [old]}))[0] == 200
+    assert "late" in await chat.notice()
+    assert await chat.ask("and now?") == "Good morning."
+    assert len(model.requests) == 1
 
 
 @only("direct")
@@ -172,7 +199,7 @@ async def test_a_transaction_of_40_mib_is_handled(
 ) -> None:
     model.says("still here")
     filler = {"type": "org.example.filler", "content": {"body": "x" * 60_000}}
-    events = [message(chat, f"$f{n}", "") | filler for n in range(690)]
+    events = [message(chat, f"$f{n}", "") | filler for n in range(710)]
     events.insert(300, message(chat, "$needle", "found me?"))
     body = json.dumps({"events": events}).encode()
     assert len(body) > 40 * 1024**2

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Service:
         token = token or self.door.registration["hs_token"]
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         url = f"{self.url}/_matrix/app/v1/transactions/{txn}"
-        async with self.door.api.http.put(url, data=data, headers=headers) as answer:
+        async with self.door.api.http.put(url, data=BytesIO(data), headers=headers) as answer:
             return answer.status, await answer.json(content_type=None) or {}
 
 
