@@ -27,7 +27,7 @@ def read(raw: str) -> tuple[dict[str, Any], str | None]:
     except ValueError as exc:
         return {}, f"the arguments are not valid JSON: {exc}"
     if not isinstance(value, dict):
-        kind = {list: "a list", str: "a text"}.get(type(value), "a single value")
+        kind = "a list" if isinstance(value, list) else "a single value"
         return {}, f"the arguments must be a JSON object, not {kind}"
     return value, None
 

@@ -4,215 +4,299 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import httpx2
 import openai
 
-from memtrix_as.errors import (
-    ModelBroken,
-    ModelEmpty,
-    ModelError,
-    ModelQuota,
-    ModelRefused,
-    ModelTimeout,
-    ModelUnreachable,
-)
-from memtrix_as.messages import Delta, Message, Reply, ToolCall, Usage
+from memtrix_as.errors import ConfigError, ModelBroken, ModelEmpty, ModelRefused
+from memtrix_as.messages import Delta, Message, Reply
+from memtrix_as.providers import wire
+from memtrix_as.providers.answer import Answer
 from memtrix_as.providers.base import BaseProvider, Request
+from memtrix_as.providers.failures import Failure, Teller
 
 log = logging.getLogger(__name__)
 
 TRIES = 4
-IDLE = 120.0  # seconds without a piece of the answer
-LONGEST_WAIT = 30.0  # seconds between two tries
+FIRST_WAIT = 0.5  # seconds before the second try, doubled for each further
+LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
+IDLE = 120.0  # seconds between two pieces of an answer
+CONNECT = 5.0  # seconds
+LISTING = 30.0  # seconds
+
+# Whatever else the SDK sends tells of this machine (X-Stainless-OS, …) or comes from variables
+# of the environment that were meant for another program (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS).
+_HEADERS = {
+    *("host", "accept", "accept-encoding", "connection", "user-agent", "authorization"),
+    *("content-type", "content-length", "transfer-encoding"),
+}
+
+_UNSUPPORTED = "support|unrecogni|unknown|unexpected|permitted|extra|allowed|mandatory|invalid"
+# Parts of a request that some servers refuse: what their complaint speaks of, and what it says.
+_REFUSALS = {
+    "tools": (
+        r"\btools?\b|\btool[_ -]",
+        r"(?:not|n't|un)[ -]?support|that support|jinja|auto-tool",
+    ),
+    "stream_options": ("stream_options", _UNSUPPORTED),
+    "temperature": ("temperature", _UNSUPPORTED),
+    "max_tokens": ("max_tokens", _UNSUPPORTED),
+    "reasoning_effort": ("think|reasoning", _UNSUPPORTED),
+    "reasoning": ("think|reasoning", _UNSUPPORTED),
+}
+_PEG = "does not match the expected peg"  # llama.cpp could not parse what its model wrote
+
+
+@dataclass
+class _Course:
+    """What has been tried for one request."""
+
+    tries: int = 0
+    empty: int = 0
+    unparsed: int = 0
+    sent: frozenset[str] = field(default_factory=frozenset)  # the keys of the last request
+
+    def retry_in(self, failure: Failure) -> float | None:
+        """Seconds until another try; None when there is no sense in one."""
+        if _PEG in failure.said:
+            self.unparsed += 1
+            return 0.0 if self.unparsed == 1 or "tools" in self.sent else None
+        if isinstance(failure.error, ModelEmpty):
+            self.empty += 1
+            return 0.0 if self.empty == 1 else None
+        self.tries += 1
+        if not failure.retry or self.tries >= TRIES:
+            return None
+        if failure.after is not None:
+            return failure.after if failure.after <= LONGEST_WAIT else None
+        return float(FIRST_WAIT * 2 ** (self.tries - 1) * random.uniform(0.8, 1.2))
 
 
 class OpenAICompatible(BaseProvider):
     """Chat completions, always streamed."""
 
     type: ClassVar[str] = "openai_compatible"
+    hints: ClassVar[Mapping[int, str]] = {}  # the way out, by HTTP status
 
-    def __init__(self, base_url: str, api_key: str = "") -> None:
+    def __init__(
+        self, base_url: str, api_key: str = "", proxy: str = "", idle_timeout: float = IDLE
+    ) -> None:
+        """An address without a path gets /v1; `idle_timeout` is seconds between two pieces."""
+        api_key = api_key.strip()
+        if not api_key.isascii():
+            raise ConfigError("api_key: has characters that no key has")
         url = base_url.rstrip("/")
+        self._idle = idle_timeout
         self._url = url if url.count("/") > 2 else f"{url}/v1"
-        # trust_env off: a proxy from the environment would read every conversation.
+        self._teller = Teller.of(self._url, api_key, self.hints)
+        self._refused: dict[str, set[str]] = {}  # model -> keys that its server does not take
+        self._http = httpx2.AsyncClient(
+            # A proxy in the environment would read every conversation without anybody having
+            # said so here; whoever needs one names it as `proxy`.
+            trust_env=False,
+            proxy=proxy or None,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            timeout=httpx2.Timeout(None, connect=CONNECT),  # the rest is timed here
+            event_hooks={"request": [_anonymous if api_key else _anonymous_without_key]},
+        )
         self._client = openai.AsyncOpenAI(
             base_url=self._url,
-            api_key=api_key or "none",
+            api_key=api_key or "none",  # None would mean OPENAI_API_KEY of the environment
             max_retries=0,
-            http_client=httpx2.AsyncClient(
-                trust_env=False, limits=httpx2.Limits(max_connections=None), timeout=IDLE
-            ),
+            http_client=self._http,
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Reply]:
-        begun = False
-        for attempt in range(1, TRIES + 1):
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + request.timeout
+        course = _Course()
+        while True:
+            begun = False
             try:
-                async for piece in self._ask(request):
-                    begun = True
-                    yield piece
+                async with aclosing(self._attempt(request, course, deadline)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
                 return
-            except ModelError as exc:
-                wait = _worth_repeating(exc, attempt)
-                if begun or wait is None:
-                    raise
-                log.warning("%s; trying again in %.1f s", exc, wait)
+            except Failure as failure:
+                wait = None if begun else self._again(failure, request.model, course)
+                if wait is None or clock() + wait >= deadline:
+                    raise failure.error from failure
+                log.info("%s (%s) Asking again in %.1f s", failure, request.model, wait)
             await asyncio.sleep(wait)
 
-    async def _ask(self, request: Request) -> AsyncIterator[Delta | Reply]:
-        answer = _Answer()
-        try:
-            async with asyncio.timeout(request.timeout):
-                stream = await self._client.chat.completions.create(**self._body(request))
-                async with stream:
-                    async for chunk in stream:
-                        delta = answer.add(chunk)
-                        if delta.text or delta.reasoning:
-                            yield delta
-        except (TimeoutError, openai.APITimeoutError) as exc:
-            raise ModelTimeout(f"The model at {self._url} took too long to answer.") from exc
-        except openai.APIConnectionError as exc:
-            raise ModelUnreachable(
-                f"The model server at {self._url} does not answer; is it running?"
-            ) from exc
-        except openai.APIStatusError as exc:
-            raise self._told(exc) from exc
-        except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as exc:
-            raise ModelBroken(f"The model's answer broke off: {_cut(str(exc))}") from exc
-        yield answer.reply()
-
-    def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [_wire(m) for m in request.messages],
-            "temperature": request.temperature,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        if request.max_tokens:
-            body["max_tokens"] = request.max_tokens
-        if request.tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": t.name,
-                        "description": t.description,
-                        "parameters": t.parameters,
-                    },
-                }
-                for t in request.tools
-            ]
-        return body
-
-    def _told(self, exc: openai.APIStatusError) -> ModelError:
-        said = _cut(exc.message)
-        status = exc.status_code
-        if status in {401, 403}:
-            return ModelRefused(f"The model provider does not accept our key ({status}): {said}")
-        if status in {402, 429}:
-            return ModelQuota(f"The model provider's limit is reached ({status}): {said}")
-        if status >= 500 or status == 408:
-            return ModelBroken(f"The model provider has a problem ({status}): {said}")
-        return ModelRefused(f"The model provider refused the request ({status}): {said}")
-
     async def models(self) -> list[str]:
-        try:
-            return [m.id async for m in self._client.models.list()]
-        except openai.APIStatusError as exc:
-            raise self._told(exc) from exc
-        except openai.APIError as exc:
-            raise ModelUnreachable(f"The model server at {self._url} does not answer.") from exc
+        listing = await self._get(f"{self._url}/models")
+        models = listing.get("data") if isinstance(listing, Mapping) else None
+        if not isinstance(models, list):
+            raise ModelBroken(f"{self._teller.address} does not say which models it has.")
+        return [str(m["id"]) for m in models if isinstance(m, Mapping) and "id" in m]
 
     async def close(self) -> None:
         await self._client.close()
 
+    async def _body(self, request: Request) -> dict[str, Any]:
+        """The request as it goes over the wire; subclasses add what their servers know."""
+        body: dict[str, Any] = {
+            "model": request.model,
+            "messages": wire.messages(request.messages),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            # always told: without it Ollama takes 1.0, whatever the model's own setting
+            "temperature": request.temperature,
+        }
+        if request.max_tokens:
+            body["max_tokens"] = request.max_tokens
+        if request.tools:
+            body["tools"] = wire.tools(request.tools)
+        return body
 
-@dataclass
-class _Answer:
-    """An answer being put together."""
+    async def _attempt(
+        self, request: Request, course: _Course, deadline: float
+    ) -> AsyncGenerator[Delta | Reply]:
+        """Ask once. Raises Failure."""
+        clock = asyncio.get_running_loop().time
+        begun = False
+        try:
+            async with asyncio.timeout_at(deadline):
+                body = await self._body(request)
+                self._leave_out(body, request.model, course)
+                answer = Answer(_names(body), _taken(request.messages))
+                stream = await self._client.post(
+                    "/chat/completions",
+                    body=body,
+                    # dicts as they came, since models of chunks cost more time than all the rest
+                    cast_to=object,
+                    stream=True,
+                    stream_cls=openai.AsyncStream[object],
+                )
+            async with stream:
+                chunks = aiter(await self._chunks(stream, deadline))
+                while True:
+                    # The time spent by whoever reads this is not the model's: no timeout may be
+                    # open while a piece is handed out. Before the first piece a slow machine may
+                    # load the model and read a long prompt for minutes.
+                    limit = min(deadline, clock() + self._idle) if begun else deadline
+                    async with asyncio.timeout_at(limit):
+                        chunk = await _next(chunks, answer)
+                    if chunk is None:
+                        break
+                    begun = True
+                    delta = answer.feed(chunk)
+                    if delta.text or delta.reasoning:
+                        yield delta
+            if answer.error:
+                raise self._teller.reported(answer.error, request.model)
+            last, reply = answer.finish()
+        except TimeoutError as exc:
+            late = clock() >= deadline
+            told = self._teller
+            raise (
+                told.too_late(request.timeout, begun) if late else told.fell_silent(self._idle)
+            ) from exc
+        except (ModelBroken, ModelEmpty) as exc:
+            raise Failure(exc, retry=True) from exc
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as exc:
+            raise self._teller.tell(exc, request.model) from exc
+        if last.text or last.reasoning:
+            yield last
+        yield reply
 
-    text: str = ""
-    reasoning: str = ""
-    calls: dict[int, dict[str, str]] = field(default_factory=dict)
-    usage: Usage = Usage()
-    finish: str | None = None
-
-    def add(self, chunk: Any) -> Delta:
-        if chunk.usage:
-            cost = (chunk.usage.model_extra or {}).get("cost")
-            self.usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens, cost)
-        if not chunk.choices:
-            return Delta()
-        choice = chunk.choices[0]
-        self.finish = choice.finish_reason or self.finish
-        delta = choice.delta
-        extra = delta.model_extra or {}
-        reasoning = extra.get("reasoning") or extra.get("reasoning_content") or ""
-        text = delta.content or ""
-        self.text += text
-        self.reasoning += reasoning
-        for call in delta.tool_calls or ():
-            index = len(self.calls) if call.index is None else call.index
-            known = self.calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
-            known["id"] = call.id or known["id"]
-            if call.function:
-                known["name"] += call.function.name or ""
-                known["arguments"] += call.function.arguments or ""
-        return Delta(text, reasoning)
-
-    def reply(self) -> Reply:
-        if self.finish is None:
-            raise ModelBroken("The model's answer broke off in the middle.")
-        if not self.text.strip() and not self.calls:
-            raise ModelEmpty(
-                "The model returned an empty answer. Ask again, or put it differently."
+    async def _chunks(
+        self, stream: openai.AsyncStream[object], deadline: float
+    ) -> AsyncIterator[object]:
+        """The chunks, also of a server that answers in one piece though asked to stream."""
+        kind = stream.response.headers.get("content-type", "")
+        if "html" in kind:
+            raise Failure(
+                ModelRefused(
+                    f"{self._teller.address} answers with a web page and not as a model server; "
+                    "check the path in `base_url`, which often is /v1."
+                )
             )
-        calls = tuple(
-            _call(n, c, self.finish == "length") for n, c in enumerate(self.calls.values())
-        )
-        return Reply(Message("assistant", self.text, self.reasoning, calls), self.usage)
+        if "json" not in kind or "stream" in kind or "ndjson" in kind:
+            return aiter(stream)
+        async with asyncio.timeout_at(deadline):
+            return _one(json.loads(await stream.response.aread()))
+
+    def _leave_out(self, body: dict[str, Any], model: str, course: _Course) -> None:
+        for key in self._refused.get(model, ()):
+            body.pop(key, None)
+        if course.unparsed >= 2:
+            body.pop("tools", None)
+        course.sent = frozenset(body)
+
+    def _again(self, failure: Failure, model: str, course: _Course) -> float | None:
+        """Seconds until another try, which leaves out what the server said it does not take."""
+        if failure.status in (400, 404, 422, 500, 501):
+            for key, (subject, complaint) in _REFUSALS.items():
+                if (
+                    key in course.sent
+                    and re.search(subject, failure.said, re.IGNORECASE)
+                    and re.search(complaint, failure.said, re.IGNORECASE)
+                    and "schema" not in failure.said  # of one tool, not of all of them
+                ):
+                    log.warning("%s refuses %r: %s", model, key, failure.said)
+                    self._refused.setdefault(model, set()).add(key)
+                    return 0.0
+        return course.retry_in(failure)
+
+    async def _get(self, url: str) -> Any:
+        return await self._request("GET", url, None, LISTING)
+
+    async def _request(self, method: str, url: str, body: Any, timeout: float) -> Any:
+        """Parsed JSON from beside the chat; ModelError if there is none."""
+        auth = {"Authorization": f"Bearer {self._client.api_key}"}
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._http.request(method, url, json=body, headers=auth)
+            if response.is_success:
+                return response.json()
+            try:
+                said = response.json()
+            except ValueError:
+                said = response.text
+        except TimeoutError as exc:
+            raise self._teller.too_late(timeout, False).error from exc
+        except (httpx2.HTTPError, ValueError) as exc:
+            raise self._teller.tell(exc, "").error from exc
+        name = str(body.get("model", "")) if isinstance(body, Mapping) else ""
+        raise self._teller.status(response.status_code, said, name, response.headers).error
 
 
-def _call(number: int, raw: Mapping[str, str], cut: bool) -> ToolCall:
-    call_id = raw["id"] or f"call_{number}"
+async def _anonymous(request: httpx2.Request) -> None:
+    for name in [name for name in request.headers if name.lower() not in _HEADERS]:
+        del request.headers[name]
+    request.headers["User-Agent"] = "memtrix"
+
+
+async def _anonymous_without_key(request: httpx2.Request) -> None:
+    await _anonymous(request)
+    request.headers.pop("Authorization", None)
+
+
+async def _next(chunks: AsyncIterator[object], answer: Answer) -> object:
+    """The next chunk, None after the last. A cut after the end of the answer is no loss."""
     try:
-        arguments = json.loads(raw["arguments"] or "{}")
-    except json.JSONDecodeError as exc:
-        why = "they were cut off" if cut else f"they are not JSON: {exc}"
-        return ToolCall(call_id, raw["name"], {}, f"its arguments could not be read, {why}")
-    if not isinstance(arguments, dict):
-        return ToolCall(call_id, raw["name"], {}, "its arguments must be a JSON object")
-    return ToolCall(call_id, raw["name"], arguments)
+        return await anext(chunks, None)
+    except openai.APIConnectionError:
+        if answer.finish_reason:
+            return None
+        raise
 
 
-def _wire(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.calls:
-        wire["content"] = message.text or None
-        wire["tool_calls"] = [
-            {
-                "id": c.id,
-                "type": "function",
-                "function": {"name": c.name, "arguments": json.dumps(dict(c.arguments))},
-            }
-            for c in message.calls
-        ]
-    if message.role == "tool":
-        wire["tool_call_id"] = message.call_id
-    return wire
+async def _one(chunk: object) -> AsyncIterator[object]:
+    yield chunk
 
 
-def _worth_repeating(exc: ModelError, attempt: int) -> float | None:
-    """Seconds to wait before another try, None when there is no sense in one."""
-    if attempt >= TRIES or not isinstance(exc, ModelBroken | ModelUnreachable | ModelQuota):
-        return None
-    return float(min(0.5 * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.8, 1.2))
+def _names(body: Mapping[str, Any]) -> list[str]:
+    return [tool["function"]["name"] for tool in body.get("tools") or ()]
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + " …"
+def _taken(history: Sequence[Message]) -> set[str]:
+    return {call.id for message in history for call in message.calls}

@@ -82,30 +82,35 @@ def may_be_calls(head: str, offered: Collection[str]) -> bool:
     if not head or any(start.startswith(low[: len(start)]) for start in _STARTS):
         return True
     if head[0] == "`":
-        if len(head) < 3:
-            return not head.strip("`")
-        language = re.match(r"```\s*?(\w*)", head)
-        assert not head.startswith("```") or language
-        if language is None:
-            return False
-        rest = head[language.end() :].lstrip()
-        if not rest:
-            return any(name.startswith(language[1].lower()) for name in _LANGUAGES)
-        if language[1] and language[1].lower() not in _LANGUAGES:
-            return False
-        return rest[0] != "`" and may_be_calls(rest, offered)
-    if head[0] not in "[{":
+        return _fence_may_be(head, offered)
+    return head[0] in "[{" and _json_may_be(head, offered)
+
+
+def _fence_may_be(head: str, offered: Collection[str]) -> bool:
+    if len(head) < 3:
+        return not head.strip("`")
+    fence = re.match(r"```[ \t]*(\w*)", head)
+    if fence is None:
         return False
+    language, rest = fence[1].lower(), head[fence.end() :].lstrip()
+    if not rest:
+        return any(name.startswith(language) for name in _LANGUAGES)
+    if language and language not in _LANGUAGES:
+        return False
+    return rest[0] != "`" and may_be_calls(rest, offered)
+
+
+def _json_may_be(head: str, offered: Collection[str]) -> bool:
     if not head[1:].strip():
         return True
     opened = _OPEN.match(head)
-    if not opened or (opened[1] is None and opened.end() < len(head)):
+    if opened is None or (opened[1] is None and opened.end() < len(head)):
         return False
-    key, closed = opened[1] or "", bool(opened[2])
-    if closed or opened.end() < len(head):
-        named = _FIRST_NAME.match(head)
-        return key in _KEYS and (not named or resolve(named[1], offered) is not None)
-    return any(known.startswith(key) for known in _KEYS)
+    key = opened[1] or ""
+    if not opened[2] and opened.end() == len(head):
+        return any(known.startswith(key) for known in _KEYS)
+    named = _FIRST_NAME.match(head)
+    return key in _KEYS and (named is None or resolve(named[1], offered) is not None)
 
 
 def parse(text: str, offered: Collection[str]) -> list[ToolCall] | None:
@@ -242,7 +247,7 @@ def _call(value: Any) -> ToolCall | None:
     if not value.keys() <= _KEYS:
         return None
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), "")
-    given = next((value[key] for key in _ARGUMENTS if value.get(key) is not None), {})
+    given: Any = next((value[key] for key in _ARGUMENTS if value.get(key) is not None), {})
     if not name or not isinstance(given, Mapping | str):
         return None
     raw = given if isinstance(given, str) else json.dumps(given)
