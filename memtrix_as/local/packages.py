@@ -88,7 +88,8 @@ async def synapse_python(folder: Path, say: Say) -> Path:
     try:
         say("installing the development homeserver (Synapse), about 40 MB")
         await make_venv(folder, say)
-        await pip(python, ["install", SYNAPSE], "Synapse", say)
+        # Most of what comes with it is never imported; Python compiles the rest when it is.
+        await pip(python, ["install", "--no-compile", SYNAPSE], "Synapse", say)
         stamp.write_text(SYNAPSE)
     finally:
         lock.release()
