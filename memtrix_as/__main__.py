@@ -15,9 +15,9 @@ from memtrix_as.matrix import registration
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the arguments say; an expected error is one sentence and exit status 1."""
-    config.clean_environment(sys.argv)
-    options = _parser().parse_args(arguments)
     try:
+        config.clean_environment(sys.argv)
+        options = _parser().parse_args(arguments)
         if options.generate or options.command == "register":
             _register(options)
         else:

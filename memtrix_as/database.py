@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
-from memtrix_as.config import Config, child_environment
+from memtrix_as.config import Config, child_environment, redact
 from memtrix_as.errors import DatabaseError
 from memtrix_as.local.postgres import DATABASE, EmbeddedPostgres
 
@@ -29,9 +29,11 @@ async def opened(config: Config, say: Callable[[str], None] = log.info) -> Async
         return
     folder = config.data_directory / "postgres"
     if running := await _running(folder):
+        redact.learn(running)
         yield running
         return
     async with EmbeddedPostgres(folder, say=say) as server:
+        redact.learn(server.dsn)
         yield server.dsn
 
 

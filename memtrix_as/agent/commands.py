@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from memtrix_as import __version__
 from memtrix_as.agent.turn import Means
-from memtrix_as.db import agents, inbox, outbox, sessions, turns
+from memtrix_as.db import agents, corrections, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
@@ -62,10 +62,10 @@ async def _clear(call: _Call) -> str:
 
 async def _stop(call: _Call) -> str:
     lane = inbox.turns(call.item.agent, call.item.room_id)
-    turn = await turns.running(call.connection, lane)
+    turn = await corrections.running(call.connection, lane)
     if turn is None:
         return "There is nothing to stop."
-    await turns.stop(call.connection, lane, turn)
+    await corrections.stop(call.connection, lane, turn)
     waiting = await inbox.depth(call.connection, lane)
     return "Stopped." + (f" I go on with the next of {waiting} waiting." if waiting else "")
 

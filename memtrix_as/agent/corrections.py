@@ -2,7 +2,7 @@
 
 from memtrix_as.agent import context
 from memtrix_as.agent.turn import Means, said
-from memtrix_as.db import inbox, turns
+from memtrix_as.db import corrections, inbox
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 
@@ -11,15 +11,15 @@ async def edit(means: Means, item: Item, _: Lease) -> bool:
     """Let an unanswered message have its new words; one that is answered stays as it was."""
     change = means.read(item.payload, "")
     async with means.pool.acquire() as connection, connection.transaction():
-        for target in await turns.of_event(connection, change.target or ""):
+        for target in await corrections.of_event(connection, change.target or ""):
             if target.done or target.sender != change.sender:
                 continue
-            event = await turns.reword(connection, item.id, target.id)
+            event = await corrections.reword(connection, item.id, target.id)
             if event is None or target.state != "running":
                 continue
             message, _crowd = await said(means, means.read(event, target.agent))
             tokens = context.tokens(message)
-            await turns.restart(connection, target.lane, target.id, (message, tokens))
+            await corrections.restart(connection, target.lane, target.id, (message, tokens))
         await inbox.finish(connection, item.id)
     return True
 
@@ -28,13 +28,13 @@ async def withdraw(means: Means, item: Item, _: Lease) -> bool:
     """Take a message back: out of the queue, out of the work, out of what models see."""
     target_id = means.read(item.payload, "").target or ""
     async with means.pool.acquire() as connection, connection.transaction():
-        for target in await turns.of_event(connection, target_id):
+        for target in await corrections.of_event(connection, target_id):
             if target.done:
                 continue
             if target.state == "running":
-                await turns.withdraw(connection, target.lane, target.id)
+                await corrections.withdraw(connection, target.lane, target.id)
             else:
                 await inbox.finish(connection, target.id, "withdrawn by its sender")
-        await turns.blank(connection, target_id)
+        await corrections.blank(connection, target_id)
         await inbox.finish(connection, item.id)
     return True

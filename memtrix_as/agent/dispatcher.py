@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from memtrix_as.db import inbox, outbox, turns
+from memtrix_as.db import inbox, outbox, queue, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
@@ -44,6 +44,7 @@ class Dispatcher:
                 await self._chat.deliver(lane)
         except LostTurn as exc:
             log.info("Stopped working on %s: %s", lane, exc)
+            await queue.wake(self._pool, lane)
         except DOWN as exc:
             # Nothing is lost: the lane is woken again when the database is back.
             log.warning("The database went away during %s: %s", lane, exc)

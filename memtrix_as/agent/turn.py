@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop
 from memtrix_as.config import Config
-from memtrix_as.db import outbox, rooms, sessions, turns
+from memtrix_as.db import corrections, outbox, rooms, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
@@ -78,7 +78,7 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         await turns.end(means.pool, item, lease, turn, incoming.place, ending)
         return True
     except (asyncio.CancelledError, LostTurn):
-        await turns.give_up_draft(means.pool, turn.id, item.lane, work.streamed + BROKEN_OFF)
+        await corrections.give_up_draft(means.pool, turn.id, item.lane, work.streamed + BROKEN_OFF)
         raise
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from memtrix_as.db import inbox, queue, sessions
+from memtrix_as.db import inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease
@@ -53,6 +53,47 @@ class Ending:
     condense: bool = False
 
 
+# Whoever ends, changes or takes back a turn locks its inbox row first: so none waits for another
+# that waits for it.
+END = """
+with item as (select id from inbox where id = $1 for update),
+ended as (
+    update turns set state = $4, error = $5, ended_at = now()
+    where id = (select id from item) and state = 'running' and exists (
+        select from procrastinate_jobs
+        where id = $2 and worker_id = $3 and status = 'doing' for share)
+    returning id, session_id),
+said as (
+    insert into messages (turn_id, session_id, role, text, reasoning, calls, call_id,
+        failed, tokens, model, prompt_tokens, completion_tokens, cost)
+    select ended.id, ended.session_id, role, text, reasoning, calls::jsonb, call_id,
+        failed, tokens, $13, $14, $15, $16
+    from ended, unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
+        $11::boolean[], $12::int[])
+        as m (role, text, reasoning, calls, call_id, failed, tokens)),
+spoken as (
+    insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, reply_to,
+        replaces)
+    select ended.id, $17, $18, $19, $20, w.kind, w.text,
+        coalesce(w.reply_to, case when exists (
+            select from inbox later where later.lane = $17 and later.id > $1
+                and later.kind = 'message') then $25 end),
+        case when w.kind = 'text' then
+            (select id from outbox where turn_id = $1 and kind = 'draft') end
+    from ended, unnest($21::text[], $22::text[], $23::text[]) with ordinality
+        as w (kind, text, reply_to, n)
+    order by w.n),
+later as (
+    insert into inbox (lane, kind, room_id, agent, payload)
+    select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
+    from ended where $24),
+handled as (
+    update inbox set done_at = now(), error = $5
+    where id in (select id from ended))
+select count(*) from ended
+"""
+
+
 async def begin(
     pool: Pool, item: Item, sender: str, thread: str | None, message: tuple[Message, int]
 ) -> Turn:
@@ -60,9 +101,12 @@ async def begin(
     role, text, *_ = sessions.columns([message])
     row = await pool.fetchrow(
         """
-        with session as (
+        with item as (
+            select id from inbox
+            where id = $1 and done_at is null and attempts = $10 for update),
+        session as (
             insert into sessions (agent, room_id)
-            select $2, $3 where not exists (select from turns where id = $1)
+            select $2, $3 from item where not exists (select from turns where id = $1)
             on conflict (agent, room_id) where ended_at is null
                 do update set agent = excluded.agent
             returning id),
@@ -74,7 +118,7 @@ async def begin(
             select session_id, id, $7, $8, $9, $4 from begun)
         select t.*, a.model, a.verbose, a.reasoning, a.display_name as agent_name, a.main
         from (select * from begun union all
-              select id, session_id, state from turns where id = $1) t, agents a
+              select id, session_id, state from turns where id = $1) t, agents a, item
         where a.name = $2
         """,
         item.id,
@@ -86,9 +130,10 @@ async def begin(
         role[0],
         text[0],
         message[1],
+        item.attempts,
     )
     if row is None:
-        raise LostTurn(f"the agent {item.agent} is gone")
+        raise LostTurn(f"message {item.id} was changed or withdrawn, or its agent is gone")
     return Turn(**row)
 
 
@@ -98,42 +143,7 @@ async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e:
     One statement: the lease, the last message, the state, the inbox and the outbox together.
     """
     rows = await pool.fetchval(
-        """
-        with ended as (
-            update turns set state = $4, error = $5, ended_at = now()
-            where id = $1 and state = 'running' and exists (
-                select from procrastinate_jobs
-                where id = $2 and worker_id = $3 and status = 'doing' for share)
-            returning id, session_id),
-        said as (
-            insert into messages (turn_id, session_id, role, text, reasoning, calls, call_id,
-                failed, tokens, model, prompt_tokens, completion_tokens, cost)
-            select ended.id, ended.session_id, role, text, reasoning, calls::jsonb, call_id,
-                failed, tokens, $13, $14, $15, $16
-            from ended, unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
-                $11::boolean[], $12::int[])
-                as m (role, text, reasoning, calls, call_id, failed, tokens)),
-        spoken as (
-            insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, reply_to,
-                replaces)
-            select ended.id, $17, $18, $19, $20, w.kind, w.text,
-                coalesce(w.reply_to, case when exists (
-                    select from inbox later where later.lane = $17 and later.id > $1
-                        and later.kind = 'message') then $25 end),
-                case when w.kind = 'text' then
-                    (select id from outbox where turn_id = $1 and kind = 'draft') end
-            from ended, unnest($21::text[], $22::text[], $23::text[]) with ordinality
-                as w (kind, text, reply_to, n)
-            order by w.n),
-        later as (
-            insert into inbox (lane, kind, room_id, agent, payload)
-            select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
-            from ended where $24),
-        handled as (
-            update inbox set done_at = now(), error = $5
-            where id in (select id from ended))
-        select count(*) from ended
-        """,
+        END,
         turn.id,
         lease.job_id,
         lease.worker_id,
@@ -176,150 +186,4 @@ async def start_call(pool: Pool, message_id: int, call_id: str) -> bool:
             message_id,
             call_id,
         )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The inbox item of a message that its sender edits, withdraws or wants stopped."""
-
-    id: int
-    lane: str
-    agent: str
-    sender: str
-    done: bool
-    state: str | None  # of its turn, None when that has not begun
-
-
-async def of_event(connection: Connection, event_id: str) -> list[Target]:
-    """Where a message stands, for each agent that it was meant for; locked until commit."""
-    rows = await connection.fetch(
-        """
-        select i.id, i.lane, i.agent, i.payload->>'sender' as sender,
-            i.done_at is not null as done, t.state
-        from inbox i left join turns t on t.id = i.id
-        where i.event_id = $1 and i.kind in ('message', 'command') for update of i
-        """,
-        event_id,
-    )
-    return [Target(**row) for row in rows]
-
-
-async def reword(connection: Connection, edit_id: int, target_id: int) -> Any:
-    """Give an unanswered message the words of its edit; returns the raw event as it now is."""
-    return await connection.fetchval(
-        """
-        update inbox t set payload = jsonb_set(t.payload, '{content}',
-            (e.payload->'content'->'m.new_content') || jsonb_build_object('m.relates_to',
-                t.payload->'content'->'m.relates_to'))
-        from inbox e
-        where e.id = $1 and t.id = $2
-          and jsonb_typeof(e.payload->'content'->'m.new_content') = 'object'
-        returning t.payload
-        """,
-        edit_id,
-        target_id,
-    )
-
-
-async def running(connection: Connection, lane: str) -> int | None:
-    """The turn that runs in the lane."""
-    found: int | None = await connection.fetchval(
-        """
-        select t.id from turns t join inbox i using (id)
-        where i.lane = $1 and t.state = 'running' for update of t
-        """,
-        lane,
-    )
-    return found
-
-
-async def stop(connection: Connection, lane: str, turn_id: int) -> None:
-    """End a running turn because the human said so; its open calls are answered with that."""
-    await connection.execute(
-        "update turns set state = 'stopped', ended_at = now() where id = $1", turn_id
-    )
-    await connection.execute("update inbox set done_at = now() where id = $1", turn_id)
-    await connection.execute(
-        """
-        insert into messages (session_id, turn_id, role, text, call_id, failed, tokens)
-        select m.session_id, m.turn_id, 'tool', 'Stopped by the human.', c->>'id', true, 10
-        from messages m, jsonb_array_elements(m.calls) c
-        where m.id = (select max(id) from messages where turn_id = $1 and role = 'assistant')
-          and not exists (select from messages r
-                          where r.turn_id = $1 and r.id > m.id and r.call_id = c->>'id')
-        """,
-        turn_id,
-    )
-    await connection.execute(
-        """
-        insert into messages (session_id, turn_id, role, text, tokens)
-        select session_id, id, 'assistant', '(stopped by the human)', 10 from turns where id = $1
-        """,
-        turn_id,
-    )
-    await queue.abort(connection, lane)
-
-
-async def give_up_draft(pool: Pool, turn_id: int, lane: str, text: str) -> None:
-    """Close the draft of a turn that was stopped, with what stands in it."""
-    await pool.execute(
-        """
-        insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, replaces)
-        select d.turn_id, $2, d.room_id, d.agent, d.thread, 'text', $3, d.id
-        from outbox d join turns t on t.id = d.turn_id
-        where d.turn_id = $1 and d.kind = 'draft' and t.state = 'stopped'
-        """,
-        turn_id,
-        lane,
-        clean(text),
-    )
-    await queue.wake(pool, lane)
-
-
-async def restart(
-    connection: Connection, lane: str, turn_id: int, message: tuple[Message, int]
-) -> None:
-    """Let a running turn begin again with other words of the human."""
-    await connection.execute(
-        """
-        with first as (select min(id) as id from messages where turn_id = $1),
-        forgotten as (
-            delete from messages where turn_id = $1 and id <> (select id from first))
-        update messages set text = $2, tokens = $3 where id = (select id from first)
-        """,
-        turn_id,
-        clean(message[0].text),
-        message[1],
-    )
-    await connection.execute("update inbox set attempts = 0 where id = $1", turn_id)
-    await queue.abort(connection, lane)
-
-
-async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
-    """Take a running turn back: its messages, and the draft that stands in the room."""
-    await connection.execute("update turns set state = 'withdrawn' where id = $1", turn_id)
-    await connection.execute("update inbox set done_at = now() where id = $1", turn_id)
-    await connection.execute("delete from messages where turn_id = $1", turn_id)
-    await connection.execute(
-        """
-        with unsent as (
-            update outbox set failed = 'withdrawn'
-            where turn_id = $1 and sent_at is null and failed is null)
-        insert into outbox (lane, room_id, agent, kind, target)
-        select $2, o.room_id, o.agent, 'redaction', s.event_id
-        from outbox o join sent s on s.outbox_id = o.id
-        where o.turn_id = $1 and o.kind = 'draft'
-        """,
-        turn_id,
-        lane,
-    )
-    await queue.abort(connection, lane)
-
-
-async def blank(connection: Connection, event_id: str) -> None:
-    """Take the words of an answered message out of what models will see."""
-    await connection.execute(
-        "update messages set text = '[withdrawn by its sender]', tokens = 10 where event_id = $1",
-        event_id,
     )

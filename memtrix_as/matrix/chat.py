@@ -26,6 +26,7 @@ from memtrix_as.messages import Place
 log = logging.getLogger(__name__)
 
 MESSAGE = "m.room.message"
+DRAFT_LENGTH = 16_000  # characters of a growing answer that are shown
 DRAFT = {"io.memtrix.draft": True}  # in the content while more is to come
 TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
 PATIENCE = 0.2  # seconds without an answer after which we show that somebody works
@@ -103,7 +104,9 @@ class MatrixChat:
         # Only now: the draft may have gone out right before this row.
         draft = await outbox.draft_event(self._pool, row.draft) if row.draft else None
         events: list[str] = []
-        for part, body in enumerate(contents(row, draft[1] if draft else None)):
+        # Rendering a very long answer takes seconds, which others need not wait for.
+        made = await asyncio.to_thread(contents, row, draft[1] if draft else None)
+        for part, body in enumerate(made):
             event_id = known.get(part)
             if event_id is None:
                 event_id = await self._client.send(
@@ -241,5 +244,5 @@ class Stream:
 
 def first_part(text: str) -> str:
     """What of a growing answer fits into its draft."""
-    parts = split(text)
+    parts = split(text[:DRAFT_LENGTH])
     return parts[0] if parts else ""

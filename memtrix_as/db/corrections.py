@@ -1,0 +1,153 @@
+"""Turns that a human stops, changes or takes back, in one transaction with what follows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from memtrix_as.db import queue
+from memtrix_as.db.pool import Connection, Pool, clean
+from memtrix_as.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The inbox item of a message that its sender edits, withdraws or wants stopped."""
+
+    id: int
+    lane: str
+    agent: str
+    sender: str
+    done: bool
+    state: str | None  # of its turn, None when that has not begun
+
+
+async def of_event(connection: Connection, event_id: str) -> list[Target]:
+    """Where a message stands, for each agent that it was meant for; locked until commit."""
+    rows = await connection.fetch(
+        """
+        select i.id, i.lane, i.agent, i.payload->>'sender' as sender,
+            i.done_at is not null as done, t.state
+        from inbox i left join turns t on t.id = i.id
+        where i.event_id = $1 and i.kind in ('message', 'command') for update of i
+        """,
+        event_id,
+    )
+    return [Target(**row) for row in rows]
+
+
+async def reword(connection: Connection, edit_id: int, target_id: int) -> Any:
+    """Give an unanswered message the words of its edit; returns the raw event as it now is."""
+    return await connection.fetchval(
+        """
+        update inbox t set attempts = 0, payload = jsonb_set(t.payload, '{content}',
+            (e.payload->'content'->'m.new_content') || jsonb_build_object('m.relates_to',
+                t.payload->'content'->'m.relates_to'))
+        from inbox e
+        where e.id = $1 and t.id = $2
+          and jsonb_typeof(e.payload->'content'->'m.new_content') = 'object'
+        returning t.payload
+        """,
+        edit_id,
+        target_id,
+    )
+
+
+async def running(connection: Connection, lane: str) -> int | None:
+    """The turn that runs in the lane."""
+    found: int | None = await connection.fetchval(
+        """
+        select t.id from turns t join inbox i using (id)
+        where i.lane = $1 and t.state = 'running' for update of i
+        """,
+        lane,
+    )
+    return found
+
+
+async def stop(connection: Connection, lane: str, turn_id: int) -> None:
+    """End a running turn because the human said so; its open calls are answered with that."""
+    await connection.execute(
+        "update turns set state = 'stopped', ended_at = now() where id = $1", turn_id
+    )
+    await connection.execute("update inbox set done_at = now() where id = $1", turn_id)
+    await connection.execute(
+        """
+        insert into messages (session_id, turn_id, role, text, call_id, failed, tokens)
+        select m.session_id, m.turn_id, 'tool', 'Stopped by the human.', c->>'id', true, 10
+        from messages m, jsonb_array_elements(m.calls) c
+        where m.id = (select max(id) from messages where turn_id = $1 and role = 'assistant')
+          and not exists (select from messages r
+                          where r.turn_id = $1 and r.id > m.id and r.call_id = c->>'id')
+        """,
+        turn_id,
+    )
+    await connection.execute(
+        """
+        insert into messages (session_id, turn_id, role, text, tokens)
+        select session_id, id, 'assistant', '(stopped by the human)', 10 from turns where id = $1
+        """,
+        turn_id,
+    )
+    await queue.abort(connection, lane)
+
+
+async def give_up_draft(pool: Pool, turn_id: int, lane: str, text: str) -> None:
+    """Close the draft of a turn that was stopped, with what stands in it."""
+    await pool.execute(
+        """
+        insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, replaces)
+        select d.turn_id, $2, d.room_id, d.agent, d.thread, 'text', $3, d.id
+        from outbox d join turns t on t.id = d.turn_id
+        where d.turn_id = $1 and d.kind = 'draft' and t.state = 'stopped'
+        """,
+        turn_id,
+        lane,
+        clean(text),
+    )
+    await queue.wake(pool, lane)
+
+
+async def restart(
+    connection: Connection, lane: str, turn_id: int, message: tuple[Message, int]
+) -> None:
+    """Let a running turn begin again with other words of the human."""
+    await connection.execute(
+        """
+        with first as (select min(id) as id from messages where turn_id = $1),
+        forgotten as (
+            delete from messages where turn_id = $1 and id <> (select id from first))
+        update messages set text = $2, tokens = $3 where id = (select id from first)
+        """,
+        turn_id,
+        clean(message[0].text),
+        message[1],
+    )
+    await queue.abort(connection, lane)
+
+
+async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
+    """Take a running turn back: its messages, and the draft that stands in the room."""
+    await connection.execute("update turns set state = 'withdrawn' where id = $1", turn_id)
+    await connection.execute("update inbox set done_at = now() where id = $1", turn_id)
+    await connection.execute("delete from messages where turn_id = $1", turn_id)
+    await connection.execute(
+        """
+        with unsent as (
+            update outbox set failed = 'withdrawn'
+            where turn_id = $1 and sent_at is null and failed is null)
+        insert into outbox (lane, room_id, agent, kind, target)
+        select $2, o.room_id, o.agent, 'redaction', s.event_id
+        from outbox o join sent s on s.outbox_id = o.id
+        where o.turn_id = $1 and o.kind = 'draft'
+        """,
+        turn_id,
+        lane,
+    )
+    await queue.abort(connection, lane)
+
+
+async def blank(connection: Connection, event_id: str) -> None:
+    """Take the words of an answered message out of what models will see."""
+    await connection.execute(
+        "update messages set text = '[withdrawn by its sender]', tokens = 10 where event_id = $1",
+        event_id,
+    )
