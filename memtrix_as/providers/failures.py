@@ -81,8 +81,9 @@ class Teller:
         connection = isinstance(exc, openai.APIConnectionError)
         if isinstance(exc, openai.APIError) and not connection:  # among the chunks of a stream
             return self.reported(exc.body if exc.body is not None else exc.message, model)
-        text = f"The model server at {self.address} broke off, or sent what cannot be read."
-        return Failure(ModelBroken(text), retry=True)
+        at = f"the model server at {self.address}"
+        text = f"The connection to {at} broke." if _is_network(exc) else f"{at} sent nonsense."
+        return Failure(ModelBroken(text[0].upper() + text[1:]), retry=True)
 
     def reported(self, error: Any, model: str) -> Failure:
         """An error that came in the body of a response whose status was 200."""
@@ -159,6 +160,10 @@ class Teller:
         if any("CERTIFICATE_VERIFY_FAILED" in str(e) for e in chain):
             return f"The certificate of the model server at {self.address} is not trusted."
         return f"The model server at {self.address} does not answer; is it running?"
+
+
+def _is_network(exc: Exception) -> bool:
+    return isinstance(exc, openai.APIConnectionError | httpx2.TransportError)
 
 
 _CODES = {

@@ -131,7 +131,10 @@ class OpenAICompatible(BaseProvider):
             await asyncio.sleep(wait)
 
     async def models(self) -> list[str]:
-        listing = await self._get(f"{self._url}/models")
+        try:
+            listing = await self._request("GET", f"{self._url}/models", None)
+        except Failure as failure:
+            raise failure.error from failure
         models = listing.get("data") if isinstance(listing, Mapping) else None
         if not isinstance(models, list):
             raise ModelBroken(f"{self._teller.address} does not say which models it has.")
@@ -246,27 +249,24 @@ class OpenAICompatible(BaseProvider):
                     return 0.0
         return course.retry_in(failure)
 
-    async def _get(self, url: str) -> Any:
-        return await self._request("GET", url, None, LISTING)
-
-    async def _request(self, method: str, url: str, body: Any, timeout: float) -> Any:
-        """Parsed JSON from beside the chat; ModelError if there is none."""
+    async def _request(self, method: str, url: str, body: Any, timeout: float = LISTING) -> Any:
+        """Parsed JSON from beside the chat. Raises Failure."""
         auth = {"Authorization": f"Bearer {self._client.api_key}"}
+        model = str(body.get("model", "")) if isinstance(body, Mapping) else ""
         try:
             async with asyncio.timeout(timeout):
                 response = await self._http.request(method, url, json=body, headers=auth)
             if response.is_success:
                 return response.json()
-            try:
-                said = response.json()
-            except ValueError:
-                said = response.text
         except TimeoutError as exc:
-            raise self._teller.too_late(timeout, False).error from exc
+            raise self._teller.too_late(timeout, False) from exc
         except (httpx2.HTTPError, ValueError) as exc:
-            raise self._teller.tell(exc, "").error from exc
-        name = str(body.get("model", "")) if isinstance(body, Mapping) else ""
-        raise self._teller.status(response.status_code, said, name, response.headers).error
+            raise self._teller.tell(exc, model) from exc
+        try:
+            said = response.json()
+        except ValueError:
+            said = response.text
+        raise self._teller.status(response.status_code, said, model, response.headers)
 
 
 async def _anonymous(request: httpx2.Request) -> None:
