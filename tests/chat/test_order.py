@@ -3,7 +3,6 @@
 import asyncio
 
 from memtrix_as.testing import ScriptedModel
-
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service
@@ -42,7 +41,7 @@ async def test_fifty_rooms_are_answered_at_once(
     model.hold()
     model.by_default("an answer")
     await asyncio.gather(*(chat.send(f"room {n}") for n, chat in enumerate(chats)))
-    await model.asked(50)
+    await model.asked(50, timeout=60)
     assert model.open == 50, "all of them stand at the model at the same time"
     model.release()
     assert await asyncio.gather(*(chat.reply() for chat in chats)) == ["an answer"] * 50
