@@ -17,7 +17,7 @@ from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect
 from memtrix_as.db.queue import Lease, Queue
-from memtrix_as.errors import DatabaseError, HomeserverError
+from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
@@ -73,7 +73,13 @@ class App:
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         service = config.appservice
-        await port.start(service.hostname, service.port)
+        try:
+            await port.start(service.hostname, service.port)
+        except OSError as exc:
+            raise ConfigError(
+                f"appservice.port: cannot listen on {service.hostname}:{service.port} "
+                f"({exc.strerror or exc}); is the service running already?"
+            ) from exc
         stack.push_async_callback(port.stop)
         await queue.start()
         stack.push_async_callback(chat.close)

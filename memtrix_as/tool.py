@@ -36,7 +36,7 @@ class Chat(Protocol):
         """Begin to deliver, without waiting for it."""
 
     async def deliver(self, lane: str) -> None:
-        """Send what waits in the outbox of `lane`, in order; returns when nothing is left."""
+        """Send what waits in the outbox of `lane`, in order; what comes meanwhile is for later."""
 
 
 @dataclass(frozen=True, slots=True)

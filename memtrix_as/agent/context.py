@@ -1,7 +1,7 @@
 """What a model is shown: the system prompt, and the part of the session that fits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memtrix_as.db.sessions import Session, Stored
@@ -9,6 +9,7 @@ from memtrix_as.messages import Incoming, Message, ToolCall
 
 ANSWER_SHARE = 0.25  # of the model's context is left free for its answer
 CONDENSE_AT = 0.8  # of the session's budget: from there the older part is condensed
+LARGEST_SHARE = 0.6  # of the session's budget that one message may take
 KEEP_SHARE = 0.35  # of the session's budget stays verbatim when the rest is condensed
 
 INTERRUPTED = "This was interrupted; whether it took effect is unknown."
@@ -80,9 +81,20 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
     messages = [first]
     if session.summary:
         messages.append(Message("system", SUMMARY.format(summary=session.summary)))
-    messages += whole([s.message for s in stored])
+    messages += whole([shortened(s.message, int(limit * LARGEST_SHARE)) for s in stored])
     used = sum(s.tokens for s in stored)
     return Prompt(messages, not session.complete or used > CONDENSE_AT * limit)
+
+
+def shortened(message: Message, limit: int) -> Message:
+    """The message with the middle of a text that is over `limit` tokens left out, and that said."""
+    if tokens(message) <= limit:
+        return message
+    # In the worst case each character is a token of its own.
+    size = min(len(message.text), limit * len(message.text) // tokens(message))
+    head, tail = message.text[: size * 2 // 3], message.text[len(message.text) - size // 3 :]
+    left_out = len(message.text) - len(head) - len(tail)
+    return replace(message, text=f"{head}\n[… {left_out} characters left out …]\n{tail}")
 
 
 def to_condense(stored: Sequence[Stored], limit: int) -> list[Stored]:

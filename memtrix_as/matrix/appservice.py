@@ -120,9 +120,23 @@ class Store:
 
         An event that we cannot make sense of is logged and noted, and hides no other.
         """
-        known = [clean(e) for e in events if _is_event(e)]
+        known = [sound for event in events if (sound := _sound(event)) is not None]
         if len(known) < len(events):
             log.warning("%d things in a transaction are no events", len(events) - len(known))
+        try:
+            await self._take(known)
+        except DOWN:
+            raise
+        except asyncpg.PostgresError:
+            # Something that the database will never take must not be repeated for ever.
+            log.exception("A batch of events cannot be stored; trying them one by one")
+            for event in known:
+                try:
+                    await self._take([event])
+                except asyncpg.DataError:
+                    log.exception("Event %s cannot be stored and is lost", event["event_id"])
+
+    async def _take(self, known: Sequence[dict[str, Any]]) -> None:
         if not known:
             return
         async with self._pool.acquire() as connection, connection.transaction():
@@ -176,11 +190,17 @@ class Store:
         await inbox.put(connection, arrivals)
 
 
-def _is_event(event: Any) -> bool:
-    return isinstance(event, dict) and all(
+def _sound(event: Any) -> dict[str, Any] | None:
+    """The event in characters that can be stored; None for what is none."""
+    if not isinstance(event, dict) or not all(
         isinstance(event.get(key), str) and 0 < len(event[key]) <= 512
         for key in ("event_id", "room_id", "type", "sender")
-    )
+    ):
+        return None
+    try:
+        return dict(clean(event))
+    except RecursionError:
+        return None
 
 
 def _references(events: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -74,14 +74,21 @@ class MatrixChat:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
+        """Wait a moment for what nobody waits for; what is not out then goes after a restart."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def deliver(self, lane: str) -> None:
-        """Send what waits in the lane, in order, waiting while the homeserver is away."""
+        """Send what waits in the lane, in order, waiting while the homeserver is away.
+
+        What is put there meanwhile is for the next call.
+        """
         async with self._locks.setdefault(lane, asyncio.Lock()):
-            while rows := await outbox.waiting(self._pool, lane):
-                for row in rows:
-                    await self._deliver(row)
+            for row in await outbox.waiting(self._pool, lane):
+                await self._deliver(row)
 
     async def _deliver(self, row: Row) -> None:
         try:

@@ -134,6 +134,14 @@ async def _call(
 
 def _refused(exc: MatrixRequestError) -> HomeserverError:
     status, errcode = int(exc.http_status), exc.errcode or ""
+    if errcode == "M_UNKNOWN_TOKEN":
+        return HomeserverError(
+            "The homeserver does not know our as_token: give it the registration that "
+            "`memtrix-as -g` writes (Synapse reads it at its start)",
+            status=status,
+            errcode=errcode,
+            retryable=True,
+        )
     return HomeserverError(
         f"The homeserver refused ({status} {errcode}): {exc.message or exc}"[:300],
         status=status,

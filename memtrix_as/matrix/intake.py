@@ -140,8 +140,11 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
     kind = content.get("msgtype")
     if event["type"] == "m.room.message" and (not isinstance(kind, str) or kind == "m.notice"):
         return NOTHING
+    text = html.to_text(content)
+    if not text.strip() and not _attachments(event, content):
+        return NOTHING
     agents = addressed(event, room, world, facts)
-    command = _command(html.to_text(content), agents, world)
+    command = _command(text, agents, world)
     arrivals = []
     for agent in sorted(agents):
         lane, what = inbox.turns(agent, room.room_id), "message"
