@@ -9,9 +9,10 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -72,6 +73,8 @@ class Service:
         self._voice = voice
         self._child: Child | None = None
         self._reader: asyncio.Task[None] | None = None
+        # Off while the homeserver is starting too: that it is away is no news then.
+        self.loud = False
 
     async def start(self) -> None:
         """Returns when it is ready to be talked to."""
@@ -94,7 +97,8 @@ class Service:
                 except aiohttp.ClientError:
                     pass
                 await asyncio.sleep(0.1)
-        await self.stop()
+        if child.ended:
+            await self._reader  # so that its last words are in the log
         raise LocalPartError(f"Memtrix itself did not come up:\n{tail(self._place.log, 12)}")
 
     async def ended(self) -> None:
@@ -119,7 +123,7 @@ class Service:
             text = raw.decode(errors="replace").rstrip()
             if LINE.match(text):
                 loud = bool(LOUD.match(text))
-            if loud and text:
+            if loud and text and self.loud:
                 self._voice.line(text, "yellow")
 
 
@@ -134,35 +138,44 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
         yield rest + b"\n"
 
 
+async def _together(*starts: Coroutine[Any, Any, object]) -> None:
+    """All at once; the first failure ends the others, and is the one that is told."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in starts:
+                group.create_task(start)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
 @asynccontextmanager
 async def _running(
     place: Installation, choice: Choice, small: bool, synapse_venv: Path, voice: Voice
 ) -> AsyncIterator[tuple[DevSynapse, Service]]:
-    """Everything up; on leaving, everything down again: what was started last goes first."""
+    """Everything up; on leaving, everything down again, Memtrix itself first."""
+    python = await synapse_python(synapse_venv, voice)
+    homeserver = DevSynapse(
+        place.data / "synapse",
+        port=place.port,
+        server_name=place.settings["homeserver"]["domain"],
+        registrations=[place.registration],
+        python=python,
+        say=voice,
+    )
+    service = Service(place, voice)
+    voice("starting the database, the homeserver and Memtrix")
+    await place.register()
     async with AsyncExitStack() as stack:
-        voice("preparing the homeserver")
-        python = await synapse_python(synapse_venv, voice)
+        stack.push_async_callback(homeserver.stop)
+        starts = [service.start(), homeserver.start()]
         if small:
-            voice("starting the small model")
             model = SmallModel(place.data / "models", port=_port(choice), say=voice)
-            await stack.enter_async_context(model)
-        voice("writing the registration")
-        await place.register()
-        voice("starting the homeserver")
-        homeserver = DevSynapse(
-            place.data / "synapse",
-            port=place.port,
-            server_name=place.settings["homeserver"]["domain"],
-            registrations=[place.registration],
-            python=python,
-            say=voice,
-        )
-        await stack.enter_async_context(homeserver)
-        await homeserver.register_user(place.notes["user"], place.notes["password"], admin=True)
-        voice("starting Memtrix")
-        service = Service(place, voice)
+            stack.push_async_callback(model.stop)
+            starts.append(model.start())
         stack.push_async_callback(service.stop)
-        await service.start()
+        await _together(*starts)
+        await homeserver.register_user(place.notes["user"], place.notes["password"], admin=True)
+        service.loud = True
         yield homeserver, service
         voice("stopping")
 
