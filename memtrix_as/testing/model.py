@@ -38,7 +38,7 @@ class ScriptedModel(Script):
         self._gate = asyncio.Event()
         self._gate.set()
         self._released = asyncio.Event()
-        self._arrived = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -107,18 +107,27 @@ class ScriptedModel(Script):
         """Return when so many requests have come, answered or not; else TimeoutError."""
         async with asyncio.timeout(timeout):
             while len(self.requests) < count:
-                await self._arrived.wait()
+                await self._changed.wait()
 
     asked = wait_for_requests
+
+    async def wait_for_disconnects(self, count: int, timeout: float = 10.0) -> None:
+        """Return when so many clients have gone away before the end; else TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while self.disconnects < count:
+                await self._changed.wait()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         request = Request(await http.json(), dict(http.headers))
         self.ollama.load(request.model)
         self.requests.append(request)
-        self._arrived.set()
-        self._arrived = asyncio.Event()
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+        self._change()
         try:
             if not self._gate.is_set():
                 await self._gate.wait()
@@ -130,6 +139,7 @@ class ScriptedModel(Script):
             raise
         finally:
             self.in_flight -= 1
+            self._change()
 
     def _choose(self, request: Request) -> Reply:
         for script in (*self._bound, self):
