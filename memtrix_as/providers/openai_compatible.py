@@ -15,7 +15,7 @@ import openai
 
 from memtrix_as.errors import ConfigError, ModelBroken, ModelEmpty, ModelRefused
 from memtrix_as.messages import Delta, Message, Reply
-from memtrix_as.providers import wire
+from memtrix_as.providers import transport, wire
 from memtrix_as.providers.answer import Answer
 from memtrix_as.providers.base import BaseProvider, Request
 from memtrix_as.providers.failures import Failure, Teller
@@ -26,15 +26,7 @@ TRIES = 4
 FIRST_WAIT = 0.5  # seconds before the second try, doubled for each further
 LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
 IDLE = 120.0  # seconds between two pieces of an answer
-CONNECT = 5.0  # seconds
 LISTING = 30.0  # seconds
-
-# Whatever else the SDK sends tells of this machine (X-Stainless-OS, …) or comes from variables
-# of the environment that were meant for another program (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS).
-_HEADERS = {
-    *("host", "accept", "accept-encoding", "connection", "user-agent", "authorization"),
-    *("content-type", "content-length", "transfer-encoding"),
-}
 
 _UNSUPPORTED = "support|unrecogni|unknown|unexpected|permitted|extra|allowed|mandatory|invalid"
 # Parts of a request that some servers refuse: what their complaint speaks of, and what it says.
@@ -95,15 +87,7 @@ class OpenAICompatible(BaseProvider):
         self._url = url if url.count("/") > 2 else f"{url}/v1"
         self._teller = Teller.of(self._url, api_key, self.hints)
         self._refused: dict[str, set[str]] = {}  # model -> keys that its server does not take
-        self._http = httpx2.AsyncClient(
-            # A proxy in the environment would read every conversation without anybody having
-            # said so here; whoever needs one names it as `proxy`.
-            trust_env=False,
-            proxy=proxy or None,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-            timeout=httpx2.Timeout(None, connect=CONNECT),  # the rest is timed here
-            event_hooks={"request": [_anonymous if api_key else _anonymous_without_key]},
-        )
+        self._http = transport.client(proxy, with_key=bool(api_key))
         self._client = openai.AsyncOpenAI(
             base_url=self._url,
             api_key=api_key or "none",  # None would mean OPENAI_API_KEY of the environment
@@ -267,17 +251,6 @@ class OpenAICompatible(BaseProvider):
         except ValueError:
             said = response.text
         raise self._teller.status(response.status_code, said, model, response.headers)
-
-
-async def _anonymous(request: httpx2.Request) -> None:
-    for name in [name for name in request.headers if name.lower() not in _HEADERS]:
-        del request.headers[name]
-    request.headers["User-Agent"] = "memtrix"
-
-
-async def _anonymous_without_key(request: httpx2.Request) -> None:
-    await _anonymous(request)
-    request.headers.pop("Authorization", None)
 
 
 async def _next(chunks: AsyncIterator[object], answer: Answer) -> object:
