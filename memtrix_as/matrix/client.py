@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import aiohttp
 from mautrix.api import HTTPAPI, Method, Path
@@ -52,7 +53,9 @@ class Client:
         body = {
             "type": "m.login.application_service",
             "identifier": {"type": "m.id.user", "user": user},
-            "device_id": "MEMTRIX",
+            # A device of its own each time: both servers answer the first /sync of a device that
+            # they know from what they have cached, Conduit for as long as it runs.
+            "device_id": f"MEMTRIX{uuid4().hex[:12].upper()}",
             "initial_device_display_name": "catching up",
         }
         answer = await self.request(Method.POST, Path.v3.login, body, user=user)
