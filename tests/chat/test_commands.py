@@ -1,8 +1,8 @@
 """What a human types with / or !: commands, and what only looks like one."""
 
 import pytest
-from memtrix_as.testing import ScriptedModel
 
+from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.stage import Stage
@@ -153,13 +153,12 @@ async def test_stop_with_a_queue_goes_on_with_the_next(chat: Chat, model: Script
     model.hold()
     await chat.send("first")
     await model.asked(1)
+    model.by_default("The answer.")
     await chat.says("second", "/stop")
     await chat.notice()
     model.release()
-    model.forget()
-    model.by_default("The answer.")
     assert await chat.reply() == "The answer."
-    assert model.requests[-1].messages[-1]["content"] == "second"
+    assert model.requests[-1].last_user == "second"
     assert chat.replies() == ["The answer."]
 
 
