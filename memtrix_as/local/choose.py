@@ -70,7 +70,13 @@ def _small(port: int, why: str) -> Choice:
     return Choice(
         SMALL,
         {"type": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1"},
-        {"model": small_model.NAME, "context": 8192, "max_tokens": 300, "tools": False},
+        {
+            "model": small_model.NAME,
+            "context": 8192,
+            "max_tokens": 150,
+            "temperature": 0.2,
+            "tools": False,
+        },
         f"a very small model on this machine, {why}. It can say hello and little more: for a "
         f"real assistant set {KEY}, or start an Ollama with a model, and run this again",
     )

@@ -24,6 +24,7 @@ def serve(model: str, port: int) -> None:
     # slower instead of faster.
     settings.cpuparams.n_threads = 1
     settings.cpuparams_batch.n_threads = 2
+    settings.sampling.penalty_repeat = 1.15  # a model this small gets caught in loops
     settings.use_jinja = True
     settings.ui = False
     settings.warmup = False

@@ -18,11 +18,12 @@ SYNAPSE = "matrix-synapse==1.163.2"
 
 
 async def run(command: Sequence[str | Path], say: Say) -> tuple[int, str]:
-    """Run it to its end, telling what pip is at; its exit code and last lines."""
+    """Run it to its end, telling what pip is at; its exit code, and its errors or last lines."""
     child = await spawn(
         command, cwd=Path("/"), env=child_environment(), output=asyncio.subprocess.PIPE
     )
     last: deque[str] = deque(maxlen=6)
+    errors: deque[str] = deque(maxlen=3)
     said = 0.0
     output = child.process.stdout
     assert output is not None
@@ -32,13 +33,15 @@ async def run(command: Sequence[str | Path], say: Say) -> tuple[int, str]:
             if not line:
                 continue
             last.append(line)
+            if re.match("error", line, re.IGNORECASE):
+                errors.append(line)
             if told := re.match(r"Collecting ([\w.-]+)", line):
                 if time.monotonic() - said > 3:
                     said = time.monotonic()
                     say(f"fetching {told[1]}")
             elif line.startswith("Installing collected packages"):
                 say(f"installing {line.count(',') + 1} packages")
-        return await child.wait(), "\n".join(last)
+        return await child.wait(), "\n".join(errors or last)
     finally:
         if not child.ended:
             await child.stop()

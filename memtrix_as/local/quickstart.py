@@ -263,7 +263,10 @@ async def quickstart(folder: Path, wishes: Wishes, synapse_venv: Path, once: boo
                 asyncio.create_task(service.ended(), name="Memtrix"),
                 asyncio.create_task(homeserver.ended(), name="The homeserver"),
             ]
-            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                return  # the human stops it: all is well
             raise LocalPartError(
                 f"{done.pop().get_name()} has ended by itself; see data/memtrix.log and "
                 "data/synapse/synapse.log, and run this again."
@@ -289,14 +292,17 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 async def _until_signal(work: asyncio.Task[None]) -> int:
-    """The first Ctrl-C or SIGTERM stops everything in order; further ones change nothing."""
+    """The first Ctrl-C or SIGTERM stops everything in order; further ones change nothing.
+
+    Returns the exit code: 0 if it was running by then, or has done what was asked.
+    """
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(signum, lambda: work.cancelling() or work.cancel())
     try:
         await work
     except asyncio.CancelledError:
-        return 0
+        return 130
     except MemtrixError as exc:
         print(f"\n{exc}", file=sys.stderr)
         return 1
