@@ -73,7 +73,9 @@ class OpenAICompatible(BaseProvider):
     """Chat completions, always streamed."""
 
     type: ClassVar[str] = "openai_compatible"
-    hints: ClassVar[Mapping[int, str]] = {}  # the way out, by HTTP status
+    hints: ClassVar[Mapping[int, str]] = {  # the way out, by HTTP status
+        404: "If it should, check the path in `base_url`, which often is /v1."
+    }
 
     def __init__(
         self, base_url: str, api_key: str = "", proxy: str = "", idle_timeout: float = IDLE
