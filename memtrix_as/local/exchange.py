@@ -106,9 +106,10 @@ class Human:
             if listener.complete:
                 return listener.answer
             await asyncio.sleep(0)
-        told_instead = f' It said: "{listener.notice}"' if listener.notice else ""
+        if listener.notice:
+            raise LocalPartError(f"{other} cannot answer: {listener.notice}")
         raise LocalPartError(
-            f"{other} has not answered within {patience:.0f} s.{told_instead} See data/memtrix.log."
+            f"{other} has not answered within {patience:.0f} s; see data/memtrix.log."
         )
 
 
