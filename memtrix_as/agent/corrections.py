@@ -17,7 +17,8 @@ async def edit(means: Means, item: Item, _: Lease) -> bool:
             event = await corrections.reword(connection, item.id, target.id)
             if event is None or target.state != "running":
                 continue
-            message, _crowd = await said(means, means.read(event, target.agent))
+            speaker = (item.speaker or change.sender) if item.humans > 1 else None
+            message = await said(means, means.read(event, target.agent), speaker)
             tokens = context.tokens(message)
             await corrections.restart(connection, target.lane, target.id, (message, tokens))
         await inbox.finish(connection, item.id)

@@ -38,10 +38,13 @@ class Dispatcher:
     async def drain(self, lane: str, lease: Lease) -> None:
         """Handle what waits in the lane until nothing does; what it says is sent in between."""
         try:
-            await self._chat.deliver(lane)
-            while item := await inbox.claim(self._pool, lane):
+            item = await inbox.claim(self._pool, lane)
+            if item is None or item.unsent:  # left there by a crash, or by a stopped turn
+                await self._chat.deliver(lane)
+            while item:
                 await self._handle(item, lease)
                 await self._chat.deliver(lane)
+                item = await inbox.claim(self._pool, lane)
         except LostTurn as exc:
             log.info("Stopped working on %s: %s", lane, exc)
             await queue.wake(self._pool, lane)

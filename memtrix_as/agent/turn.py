@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop
 from memtrix_as.config import Config
-from memtrix_as.db import corrections, outbox, rooms, sessions, turns
+from memtrix_as.db import corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
@@ -61,7 +61,8 @@ class Means:
 async def answer(means: Means, item: Item, lease: Lease) -> bool:
     """Answer a message; every way out of here is visible in the room."""
     incoming = means.read(item.payload, item.agent)
-    message, crowd = await said(means, incoming)
+    crowd = item.humans > 1
+    message = await said(means, incoming, (item.speaker or incoming.sender) if crowd else None)
     turn = await turns.begin(
         means.pool, item, incoming.sender, incoming.place.thread, (message, context.tokens(message))
     )
@@ -82,16 +83,14 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         raise
 
 
-async def said(means: Means, incoming: Incoming) -> tuple[Message, bool]:
-    """The message as the model reads it; and whether several humans are in the room."""
-    name, humans = await rooms.speaker(means.pool, incoming.place.room_id, incoming.sender)
+async def said(means: Means, incoming: Incoming, speaker: str | None) -> Message:
+    """The message as the model reads it; `speaker` where several humans are in the room."""
     quoted = None
     if incoming.reply_to:
         quoted = await outbox.quoted(means.pool, incoming.reply_to) or await means.chat.quote(
             incoming.place, incoming.reply_to
         )
-    speaker = (name or incoming.sender) if humans > 1 else None
-    return context.said(incoming, speaker=speaker, quoted=quoted), humans > 1
+    return context.said(incoming, speaker=speaker, quoted=quoted)
 
 
 class _Work:

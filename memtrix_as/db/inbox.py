@@ -33,6 +33,9 @@ class Item:
     payload: Any
     received_at: datetime
     attempts: int
+    unsent: bool  # the lane has words that were not sent
+    humans: int  # how many are in the room
+    speaker: str | None  # the display name of the event's sender there
 
 
 def turns(agent: str, room_id: str) -> str:
@@ -80,9 +83,21 @@ async def claim(pool: Pool, lane: str) -> Item | None:
     """The oldest unhandled item of the lane, its attempts counted; None when all is done."""
     row = await pool.fetchrow(
         """
-        update inbox set attempts = attempts + 1
-        where id = (select id from inbox where lane = $1 and done_at is null order by id limit 1)
-        returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts
+        with item as (
+            update inbox set attempts = attempts + 1
+            where id = (
+                select id from inbox where lane = $1 and done_at is null order by id limit 1)
+            returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts)
+        select item.*,
+            exists (select from outbox
+                    where lane = $1 and sent_at is null and failed is null) as unsent,
+            count(m.user_id) as humans,
+            max(m.display_name) filter (where m.user_id = item.payload->>'sender') as speaker
+        from item left join (
+            select room_id, user_id, display_name from members
+            where user_id not in (select user_id from agents)) m using (room_id)
+        group by item.id, item.lane, item.kind, item.room_id, item.agent, item.event_id,
+            item.payload, item.received_at, item.attempts
         """,
         lane,
     )

@@ -119,6 +119,8 @@ class Queue:
                         await self._worker.run()  # type: ignore[no-untyped-call]
                     finally:
                         guard.cancel()
+                        await asyncio.gather(guard, return_exceptions=True)
+                        await unlock(self._jobs.connection)
             except (*DOWN, exceptions.ConnectorException, psycopg.Error) as exc:
                 log.warning("The database is away, work pauses: %s", exc)
             await asyncio.sleep(1)
@@ -147,6 +149,12 @@ def _pool_without_checks(**options: Any) -> AsyncConnectionPool:
 async def lock_worker(connection: Connection, worker_id: int) -> None:
     """Take the lock that tells others that this worker lives; it goes with the connection."""
     await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
+
+
+async def unlock(connection: Connection) -> None:
+    """Give the lock back, unless it went with its connection."""
+    if not connection.is_closed():
+        await connection.execute("select pg_advisory_unlock_all()")
 
 
 async def recover(db: Connection | Pool) -> None:

@@ -166,19 +166,6 @@ async def agents_in(pool: Pool, room_id: str) -> list[str]:
     return [row["user_id"] for row in rows]
 
 
-async def speaker(pool: Pool, room_id: str, user_id: str) -> tuple[str | None, int]:
-    """The display name of somebody in the room, and how many there are besides our agents."""
-    row = await pool.fetchrow(
-        """
-        select max(m.display_name) filter (where m.user_id = $2) as name, count(*) as humans
-        from members m left join agents a using (user_id) where m.room_id = $1 and a.name is null
-        """,
-        room_id,
-        user_id,
-    )
-    return row["name"], row["humans"]
-
-
 async def say_encrypted(pool: Pool, room_id: str) -> bool:
     """True the first time that it is asked for a room: say now that we cannot read there."""
     return bool(
