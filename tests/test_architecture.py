@@ -51,10 +51,9 @@ LONG_FUNCTIONS: dict[str, str] = {}  # file::function: why it may be longer
 # Where anything at all may be caught, because something foreign runs there.
 CATCH_ALL: dict[str, str] = {
     "matrix/appservice.py": "one event that breaks us must not hold back its neighbours",
-    "agent/turn.py": "one turn: whatever happens, the human is told",
+    "providers/catalog.py": "a broken provider file disables itself, and nothing else",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
-    "app.py": "one background job: it is logged and does not end the service",
 }
 
 SQL = re.compile(
@@ -169,15 +168,19 @@ def test_sql_stands_in_db(path: Path, tree: ast.Module) -> None:
     assert not queries
 
 
-def test_everything_is_caught_in_named_places_only(path: Path, tree: ast.Module) -> None:
-    wide = [
+def catches_everything(tree: ast.AST) -> list[int]:
+    """The lines of handlers that take any exception and do not pass it on."""
+    return [
         handler.lineno
         for handler in ast.walk(tree)
         if isinstance(handler, ast.ExceptHandler)
         and (handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"})
         and not any(isinstance(node, ast.Raise) and node.exc is None for node in handler.body)
     ]
-    assert not wide or name_of(path) in CATCH_ALL
+
+
+def test_everything_is_caught_in_named_places_only(path: Path, tree: ast.Module) -> None:
+    assert bool(catches_everything(tree)) == (name_of(path) in CATCH_ALL)
 
 
 def test_a_file_says_what_it_is_for(path: Path, tree: ast.Module) -> None:

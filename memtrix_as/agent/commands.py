@@ -1,4 +1,4 @@
-"""The commands that a human types in a room: /help /clear /verbose /reasoning /stop /status."""
+"""The commands that a human types in a room, from /help to /leave."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ HELP = """\
 | `/status` | shows my model, this conversation's size, and what I am doing |
 | `/verbose on` or `off` | shows the tools I use while I work |
 | `/reasoning on` or `off` | shows what I think before I answer |
+| `/leave` | makes me leave this room; invite me to have me back |
 
 `!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
 to read: just write."""
@@ -45,6 +46,8 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
         else:
             words = await COMMANDS[name](call)
         await outbox.say(connection, item.lane, incoming.place, words)
+        if name == "leave" and not argument:
+            await outbox.leave(connection, item.lane, incoming.place)
         await inbox.finish(connection, item.id)
     return True
 
@@ -96,6 +99,14 @@ async def _reasoning(call: _Call) -> str:
     return await _switch(call, "reasoning", "what I think before I answer")
 
 
+async def _leave(call: _Call) -> str:
+    lane = inbox.turns(call.item.agent, call.item.room_id)
+    turn = await corrections.running(call.connection, lane)
+    if turn is not None:
+        await corrections.stop(call.connection, lane, turn)
+    return "Goodbye. Invite me when you want me back."
+
+
 async def _switch(call: _Call, setting: str, what: str) -> str:
     agent = await agents.get(call.means.pool, call.item.agent)
     if not call.argument:
@@ -115,4 +126,5 @@ COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
     "status": _status,
     "verbose": _verbose,
     "reasoning": _reasoning,
+    "leave": _leave,
 }

@@ -59,7 +59,10 @@ class Means:
 
 
 async def answer(means: Means, item: Item, lease: Lease) -> bool:
-    """Answer a message; every way out of here is visible in the room."""
+    """Answer a message; every way out of here is visible in the room, if we are in it."""
+    if not item.present:
+        log.info("%s was shown the door of %s: nobody is there to answer", item.agent, item.room_id)
+        return False
     incoming = means.read(item.payload, item.agent)
     crowd = item.humans > 1
     message = await said(means, incoming, (item.speaker or incoming.sender) if crowd else None)

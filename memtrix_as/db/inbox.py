@@ -34,6 +34,7 @@ class Item:
     received_at: datetime
     attempts: int
     unsent: bool  # the lane has words that were not sent
+    present: bool  # the agent is in the room
     humans: int  # how many are in the room
     speaker: str | None  # the display name of the event's sender there
 
@@ -91,6 +92,8 @@ async def claim(pool: Pool, lane: str) -> Item | None:
         select item.*,
             exists (select from outbox
                     where lane = $1 and sent_at is null and failed is null) as unsent,
+            exists (select from members join agents using (user_id)
+                    where room_id = item.room_id and agents.name = item.agent) as present,
             count(m.user_id) as humans,
             max(m.display_name) filter (where m.user_id = item.payload->>'sender') as speaker
         from item left join (

@@ -55,6 +55,16 @@ async def say(
     )
 
 
+async def leave(db: Connection | Pool, lane: str, place: Place) -> None:
+    """Have the agent leave a room, after what it has still to say there."""
+    await db.execute(
+        "insert into outbox (lane, room_id, agent, kind) values ($1, $2, $3, 'leave')",
+        lane,
+        place.room_id,
+        place.agent,
+    )
+
+
 async def draft(
     pool: Pool, lane: str, place: Place, turn_id: int, text: str, reply_to: str | None
 ) -> int | None:

@@ -124,6 +124,13 @@ async def apply(connection: Connection, changes: Changes) -> None:
         )
 
 
+async def left(pool: Pool, room_id: str, user_id: str) -> None:
+    """Somebody is not in a room although no event has told us so."""
+    async with pool.acquire() as connection, connection.transaction():
+        await begin_intake(connection, [])
+        await apply(connection, Changes(left=[(room_id, user_id)]))
+
+
 async def learn(connection: Connection, room_id: str, members: Mapping[str, str | None]) -> None:
     """Replace what we know of a room by what the homeserver says."""
     await connection.execute("delete from members where room_id = $1", room_id)

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from mautrix.api import Method, Path
 
 from memtrix_as.config import Limits
-from memtrix_as.db import outbox
+from memtrix_as.db import outbox, rooms
 from memtrix_as.db.inbox import turns
 from memtrix_as.db.outbox import Row
 from memtrix_as.db.pool import Pool
@@ -97,14 +97,29 @@ class MatrixChat:
             # Kicked, banned, or the room is gone: final until somebody invites us again.
             log.warning("%s cannot speak in %s: %s", row.user_id, row.room_id, exc)
             await outbox.failed(self._pool, row.id, str(exc))
+            if exc.errcode == "M_FORBIDDEN":
+                await self._look_around(row)
             return
         await outbox.sent(self._pool, row.id, events)
+
+    async def _look_around(self, row: Row) -> None:
+        """After a refusal: believe the homeserver about whether we are in that room."""
+        try:
+            answer = await self._client.request(Method.GET, Path.v3.joined_rooms, user=row.user_id)
+        except HomeserverError as exc:
+            log.info("Cannot see where %s is: %s", row.user_id, exc)
+            return
+        if row.room_id not in answer.get("joined_rooms", []):
+            await rooms.left(self._pool, row.room_id, row.user_id)
 
     async def _send(self, row: Row) -> list[str]:
         """Send all parts of a row; their event ids. What the homeserver has is not sent again."""
         if row.kind == "redaction":
             assert row.target is not None
             return [await self._client.redact(row.user_id, row.room_id, row.target, f"{row.key}.0")]
+        if row.kind == "leave":
+            await self._client.leave(row.user_id, row.room_id, "asked to leave")
+            return []
         known = await outbox.parts_sent(self._pool, row.id) if row.attempts else {}
         if row.attempts and 0 not in known:
             known |= await self._look_for(row)

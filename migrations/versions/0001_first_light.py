@@ -122,7 +122,7 @@ create table outbox (
     room_id text not null,
     agent text not null,
     turn_id bigint references turns,
-    kind text not null check (kind in ('text', 'notice', 'draft', 'redaction')),
+    kind text not null check (kind in ('text', 'notice', 'draft', 'redaction', 'leave')),
     text text not null default '',
     thread text,
     reply_to text,

@@ -165,3 +165,15 @@ async def test_stop_with_a_queue_goes_on_with_the_next(chat: Chat, model: Script
 async def test_stop_with_nothing_to_stop(chat: Chat) -> None:
     await chat.send("/stop")
     assert "nothing" in (await chat.notice()).lower()
+
+
+async def test_leave(chat: Chat, model: ScriptedModel) -> None:
+    """Who invites with Element's preset makes the agent a creator, whom nobody can kick."""
+    await chat.send("/leave")
+    assert "Goodbye" in await chat.notice()
+    await chat.sees_member(chat.agent, "leave")
+    await chat.send("still there?")
+    await chat.human.invite(chat.room, chat.agent)
+    await chat.sees_member(chat.agent)
+    model.says("I am back.")
+    assert await chat.ask("hello?") == "I am back."
