@@ -2,10 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "memtrix_as"
@@ -64,146 +63,135 @@ SQL_EXCEPTIONS = {
     "local": "makes the database itself: asks a fresh server whether it is there",
 }
 
-FILES = sorted(PACKAGE.rglob("*.py"))
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+@dataclass(frozen=True)
+class File:
+    """A file of the package: its path below the package, its text, and what Python reads in it."""
+
+    name: str
+    text: str
+    tree: ast.Module
+
+    @property
+    def part(self) -> str:
+        return self.name.split("/")[0].removesuffix(".py")
+
+    def walk(self, *kinds: type[ast.AST]) -> list[Any]:
+        return [node for node in ast.walk(self.tree) if isinstance(node, kinds)]
+
+    def imported(self) -> set[str]:
+        """The full names of all modules that it imports, or imports from."""
+        names = {alias.name for node in self.walk(ast.Import) for alias in node.names}
+        for node in self.walk(ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        return names
+
+    def docstrings(self) -> set[int]:
+        """The ids of the nodes that are docstrings: prose may speak of SQL."""
+        owners = self.walk(ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        bodies = [owner.body for owner in owners if owner.body]
+        return {id(body[0].value) for body in bodies if isinstance(body[0], ast.Expr)}
+
+    def catches_everything(self) -> bool:
+        """Whether a handler takes any exception and does not pass it on."""
+        return any(
+            (handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"})
+            and not any(isinstance(node, ast.Raise) and node.exc is None for node in handler.body)
+            for handler in self.walk(ast.ExceptHandler)
+        )
 
 
-def name_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).as_posix()
+def read(path: Path) -> File:
+    text = path.read_text()
+    return File(path.relative_to(PACKAGE).as_posix(), text, ast.parse(text))
 
 
-def part_of(path: Path) -> str:
-    return name_of(path).split("/")[0].removesuffix(".py")
+FILES = [read(path) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    """The full names of all modules that a file imports, or imports from."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def test_imports_point_one_way() -> None:
+    wrong = {}
+    for file in FILES:
+        assert file.part in {*MAY_IMPORT, *ASSEMBLERS}, f"{file.part} is new: what may it import?"
+        parts = {m.split(".")[1] for m in file.imported() if m.startswith("memtrix_as.")}
+        allowed = MAY_IMPORT.get(file.part, parts) | {file.part, "__version__"}
+        wrong[file.name] = parts - allowed
+    assert not {name: parts for name, parts in wrong.items() if parts}
 
 
-def functions(tree: ast.AST) -> list[Function]:
-    return [node for node in ast.walk(tree) if isinstance(node, Function)]
-
-
-def docstrings(tree: ast.AST) -> set[int]:
-    """The ids of the nodes that are docstrings: prose may speak of SQL."""
-    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, owners) and node.body and isinstance(node.body[0], ast.Expr)
-    }
-
-
-@pytest.fixture(params=FILES, ids=name_of)
-def path(request: pytest.FixtureRequest) -> Path:
-    assert isinstance(request.param, Path)
-    return request.param
-
-
-@pytest.fixture
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
-def test_imports_point_one_way(path: Path, tree: ast.Module) -> None:
-    part = part_of(path)
-    assert part in MAY_IMPORT or part in ASSEMBLERS, f"{part} is new: say what it may import"
-    names = [m.split(".") for m in imported(tree) if m.startswith("memtrix_as.")]
-    parts = {name[1] for name in names} - {part, "__version__"}
-    if part in MAY_IMPORT:
-        assert parts <= MAY_IMPORT[part]
-
-
-def test_imports_stand_at_the_top(tree: ast.Module) -> None:
+def test_imports_stand_at_the_top() -> None:
     lazy = [
-        f"{function.name}:{node.lineno}"
-        for function in functions(tree)
+        f"{file.name}:{node.lineno}"
+        for file in FILES
+        for function in file.walk(ast.FunctionDef, ast.AsyncFunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert not lazy
 
 
-def test_no_state_hides_in_a_module(tree: ast.Module) -> None:
-    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Global)]
+def test_no_state_hides_in_a_module() -> None:
+    assert not [f"{file.name}:{n.lineno}" for file in FILES for n in file.walk(ast.Global)]
 
 
-def test_libraries_stay_in_their_part(path: Path, tree: ast.Module) -> None:
-    allowed = KEPT_EXCEPTIONS.get(name_of(path), set())
-    strangers = {
-        module.split(".")[0]
-        for module in imported(tree)
-        if part_of(path) not in KEPT.get(module.split(".")[0], {part_of(path)})
-    }
-    assert strangers <= allowed
-
-
-def test_only_config_reads_the_environment(path: Path, tree: ast.Module) -> None:
-    reads = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute | ast.Name)
-        and (getattr(node, "attr", None) or getattr(node, "id", None))
-        in {"environ", "environb", "getenv", "putenv"}
+def test_libraries_stay_in_their_part() -> None:
+    strangers = [
+        f"{file.name} imports {library}"
+        for file in FILES
+        for library in {module.split(".")[0] for module in file.imported()} & set(KEPT)
+        if file.part not in KEPT[library] and library not in KEPT_EXCEPTIONS.get(file.name, set())
     ]
-    assert name_of(path) == "config.py" or not reads
+    assert not strangers
 
 
-def test_sql_stands_in_db(path: Path, tree: ast.Module) -> None:
-    if part_of(path) == "db" or part_of(path) in SQL_EXCEPTIONS:
-        return
-    prose = docstrings(tree)
+def test_only_config_reads_the_environment() -> None:
+    names = {"environ", "environb", "getenv", "putenv"}
+    reads = [
+        f"{file.name}:{node.lineno}"
+        for file in FILES
+        for node in file.walk(ast.Attribute, ast.Name)
+        if getattr(node, "attr", getattr(node, "id", "")) in names
+    ]
+    assert not [place for place in reads if not place.startswith("config.py:")]
+
+
+def test_sql_stands_in_db() -> None:
     queries = [
-        f"{node.lineno}: {node.value[:60]}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        if id(node) not in prose and SQL.search(node.value)
+        f"{file.name}:{node.lineno} {node.value[:60]!r}"
+        for file in FILES
+        if file.part != "db" and file.part not in SQL_EXCEPTIONS
+        for node in file.walk(ast.Constant)
+        if isinstance(node.value, str) and SQL.search(node.value)
+        if id(node) not in file.docstrings()
     ]
     assert not queries
 
 
-def catches_everything(tree: ast.AST) -> list[int]:
-    """The lines of handlers that take any exception and do not pass it on."""
-    return [
-        handler.lineno
-        for handler in ast.walk(tree)
-        if isinstance(handler, ast.ExceptHandler)
-        and (handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"})
-        and not any(isinstance(node, ast.Raise) and node.exc is None for node in handler.body)
-    ]
+def test_everything_is_caught_in_named_places_only() -> None:
+    assert {file.name for file in FILES if file.catches_everything()} == set(CATCH_ALL)
 
 
-def test_everything_is_caught_in_named_places_only(path: Path, tree: ast.Module) -> None:
-    assert bool(catches_everything(tree)) == (name_of(path) in CATCH_ALL)
+def test_a_file_says_what_it_is_for() -> None:
+    for file in FILES:
+        first = (ast.get_docstring(file.tree) or "").split("\n\n")[0]
+        assert file.text.startswith('"""') and first.endswith((".", ":")), file.name
 
 
-def test_a_file_says_what_it_is_for(path: Path, tree: ast.Module) -> None:
-    first = (ast.get_docstring(tree) or "").split("\n\n")[0]
-    assert first.endswith("."), "the file does not begin with a sentence that says its purpose"
-    assert path.read_text().startswith('"""')
-
-
-def test_files_and_functions_are_short(path: Path, tree: ast.Module) -> None:
-    name = name_of(path)
-    assert name in LONG_FILES or path.read_text().count("\n") <= MAX_LINES
-    long = {
-        f"{name}::{f.name}"
-        for f in functions(tree)
-        if (f.end_lineno or 0) - f.lineno >= MAX_FUNCTION
+def test_files_and_functions_are_short() -> None:
+    long = {file.name for file in FILES if file.text.count("\n") > MAX_LINES}
+    assert long == set(LONG_FILES)
+    slow = {
+        f"{file.name}::{function.name}"
+        for file in FILES
+        for function in file.walk(ast.FunctionDef, ast.AsyncFunctionDef)
+        if function.end_lineno - function.lineno >= MAX_FUNCTION
     }
-    assert long <= set(LONG_FUNCTIONS)
+    assert slow == set(LONG_FUNCTIONS)
 
 
 def test_the_exceptions_are_still_needed() -> None:
     """A reason that no longer applies to any file is taken out."""
-    names = {name_of(path) for path in FILES}
-    assert {*LONG_FILES, *KEPT_EXCEPTIONS} <= names
+    assert set(KEPT_EXCEPTIONS) <= {file.name for file in FILES}
 
 
 def test_the_tests_are_short_and_mock_nothing() -> None:

@@ -95,6 +95,7 @@ async def test_killed_in_the_middle_of_a_stream(
     assert all(said.final for said in talk.said())
 
 
+@only("direct")
 async def test_killed_between_tool_and_answer(
     talk: Chat, process: Process, model: ScriptedModel
 ) -> None:
