@@ -79,6 +79,44 @@ async def test_killed_between_sent_and_confirmed(
     await fence(talk, model, "The answer.")
 
 
+@only("direct")
+async def test_killed_before_confirmed_and_the_homeserver_forgets(
+    talk: Chat, process: Process, stage: Stage, door: Door, model: ScriptedModel
+) -> None:
+    """Synapse keeps the transaction ids of application services in memory only."""
+    model.says("The answer.")
+    held = door.hold(final, answers=True)
+    await talk.send("a question")
+    await door.catches(held)
+    await process.kill9()
+    held.drop()
+    door.heal()
+    await stage.homeserver.restart()
+    await process.start()
+    assert await talk.reply() == "The answer."
+    await fence(talk, model, "The answer.")
+
+
+async def test_killed_in_the_middle_of_a_long_answer(
+    talk: Chat, process: Process, door: Door, model: ScriptedModel
+) -> None:
+    paragraphs = [f"Paragraph {n}. " + "It goes on and on. " * 40 for n in range(100)]
+    model.says("\n\n".join(paragraphs))
+    held = door.hold(lambda call: final(call) and call.path.endswith(".2"), answers=True)
+    await talk.send("at length, please")
+    await door.catches(held)
+    await process.kill9()
+    held.drop()
+    door.heal()
+    await process.start()
+    await talk.until(lambda: any("Paragraph 99." in r for r in talk.replies()), "the end of it")
+    model.says("And that is all.")
+    await talk.send("anything else?")
+    await talk.until(lambda: "And that is all." in talk.replies(), "the next answer")
+    whole = "\n\n".join(talk.replies()[:-1])
+    assert [line.strip() for line in whole.split("\n\n")] == [p.strip() for p in paragraphs]
+
+
 async def test_killed_in_the_middle_of_a_stream(
     talk: Chat, process: Process, model: ScriptedModel
 ) -> None:

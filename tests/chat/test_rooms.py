@@ -1,8 +1,8 @@
 """Coming into rooms and being shown out: invitations, permissions, kicks and bans."""
 
 import pytest
-from memtrix_as.testing import ScriptedModel
 
+from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.door import Door
 from tests.rig.human import Human
@@ -25,6 +25,20 @@ async def test_an_invite_is_accepted_and_nobody_greeted(chat: Chat, model: Scrip
     assert await chat.ask("are you there?") == "Here I am."
     assert len(chat.said()) == 1
     assert len(model.requests) == 1
+
+
+async def test_the_first_words_need_not_wait_for_it_to_come_in(
+    service: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    """Clients make a direct room when the first message is sent, and send it at once."""
+    human = await stage.person()
+    model.says("Hello.", "Hello again.")
+    room = await human.create_room(stage.agent, is_direct=True)
+    await human.send(room, "hi")
+    assert await human.reply(room) == "Hello."
+    await human.send(room, "hi again")
+    assert await human.reply(room) == "Hello again."
+    assert [request.last_user for request in model.requests] == ["hi", "hi again"]
 
 
 @pytest.mark.parametrize("version", ["11", "12"])
