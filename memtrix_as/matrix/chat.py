@@ -143,17 +143,14 @@ class MatrixChat:
         Synapse keeps transaction ids of application services in memory only, for about half an
         hour (synapse/rest/client/transactions.py), so one restarted meanwhile would send twice.
         """
-        path = Path.v3.rooms[row.room_id].messages
-        query = {"dir": "b", "limit": "50"}
         try:
-            page = await self._client.request(Method.GET, path, user=row.user_id, query=query)
+            events = await self._client.last_events(row.user_id, row.room_id, 50)
         except HomeserverError as exc:
-            # Conduit has no /messages for us, and never forgets a transaction id.
-            log.debug("Cannot look back in %s: %s", row.room_id, exc)
+            log.info("Cannot look back in %s: %s", row.room_id, exc)
             return {}
         found: dict[int, str] = {}
-        for event in page.get("chunk", []):
-            key, _, part = str(event.get("content", {}).get(content.KEY, "")).partition(".")
+        for event in events:
+            key, _, part = str(intake.content_of(event).get(content.KEY, "")).partition(".")
             if key == str(row.key) and part.isdigit():
                 found[int(part)] = event["event_id"]
         return found

@@ -48,6 +48,22 @@ class Client:
         api = self._az.intent.api.user(UserID(user))
         return await _call(api, method, path, content, query, timeout)
 
+    async def last_events(self, user: str, room_id: str, count: int) -> list[dict[str, Any]]:
+        """The newest events of a room, newest first, as `user` may see them."""
+        path, query = Path.v3.rooms[room_id].messages, {"dir": "b", "limit": str(count)}
+        try:
+            page = await self.request(Method.GET, path, user=user, query=query)
+        except HomeserverError as exc:
+            if exc.status != 500:
+                raise
+            # Conduit fails where it expects a device, which application services do not have.
+            token = await self.login(user)
+            try:
+                page = await self.ask(token, path, query)
+            finally:
+                await self.logout(token)
+        return [event for event in page.get("chunk", []) if isinstance(event, dict)]
+
     async def login(self, user: str) -> str:
         """A real access token of one of our users, for what the homeserver refuses to ours."""
         body = {

@@ -1,13 +1,14 @@
 """Coming into rooms and learning who is there: the inbox kinds that only Matrix knows."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from memtrix_as.db import inbox, outbox, rooms
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.errors import HomeserverError
+from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store
 from memtrix_as.matrix.client import Client, patiently
 from memtrix_as.matrix.intake import World
@@ -15,6 +16,7 @@ from memtrix_as.messages import Place
 
 log = logging.getLogger(__name__)
 
+LOOK_BACK = 100  # events
 ENCRYPTED = (
     "I cannot read encrypted messages. Please talk to me in a room without encryption: make a "
     "new room with encryption switched off, and invite me there."
@@ -64,13 +66,32 @@ class Rooms:
             except HomeserverError as exc:
                 log.warning("%s cannot look into %s: %s", user, item.room_id, exc)
                 continue
-            await self._learn(item.room_id, state)
+            await self._learn(item.room_id, state, await self._before(user, item.room_id))
             return
         async with self._pool.acquire() as connection:
             for item_id, _ in await rooms.waiting(connection, item.room_id):
                 await inbox.finish(connection, item_id, "no agent of ours is in the room")
 
-    async def _learn(self, room_id: str, state: Iterable[dict[str, Any]]) -> None:
+    async def _before(self, user: str, room_id: str) -> list[dict[str, Any]]:
+        """What was said between our invitation and our coming in, oldest first.
+
+        It is never pushed, since only a room that we are in is ours to hear of; and Element sends
+        the first words of a direct chat together with the invitation.
+        """
+        try:
+            events = await self._client.last_events(user, room_id, LOOK_BACK)
+        except HomeserverError as exc:
+            log.warning("Cannot see what was said in %s before we came: %s", room_id, exc)
+            return []
+        for index, event in enumerate(events):
+            membership = intake.content_of(event).get("membership")
+            if event.get("state_key") == user and membership == "invite":
+                return [{**e, "room_id": room_id} for e in reversed(events[:index])]
+        return []  # nobody invited us, or it is long ago
+
+    async def _learn(
+        self, room_id: str, state: Iterable[dict[str, Any]], before: Sequence[dict[str, Any]]
+    ) -> None:
         members: dict[str, str | None] = {}
         for event in state:
             content = event.get("content") if isinstance(event.get("content"), dict) else {}
@@ -79,13 +100,15 @@ class Rooms:
                 name = content.get("displayname")
                 members[str(event.get("state_key"))] = name if isinstance(name, str) else None
         async with self._pool.acquire() as connection, connection.transaction():
-            await rooms.begin_intake(connection, [])
+            ids = [e["event_id"] for e in before if isinstance(e.get("event_id"), str)]
+            new = await rooms.begin_intake(connection, sorted(set(ids)))
+            missed = [e for e in before if e.get("event_id") in new]
             await rooms.learn(connection, room_id, members)
             waiting = await rooms.waiting(connection, room_id)
             # Its own row is not told apart by event id: the same event is routed once more now.
             for item_id, _ in waiting:
                 await inbox.finish(connection, item_id)
-            await self._store.route(connection, [event for _, event in waiting])
+            await self._store.route(connection, [*missed, *(event for _, event in waiting)])
 
     async def _no_previews(self, user: str, room_id: str) -> None:
         # A preview is a request from the homeserver to whatever address a message names.
