@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from memtrix_as.providers.openai_compatible import OpenAICompatible
 
 from memtrix_as.local.small_model import NAME, SmallModel
 from memtrix_as.messages import Delta, Message, Reply
 from memtrix_as.providers.base import Request
+from memtrix_as.providers.openai_compatible import OpenAICompatible
 
 ROOT = Path(__file__).parents[1]
 
