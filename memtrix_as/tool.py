@@ -53,8 +53,7 @@ class ToolContext:
 class Tool:
     """A typed async function with its policy. The policy is enforced by `agent.gate` alone."""
 
-    name: str
-    description: str
+    spec: ToolSpec
     arguments: type[BaseModel]
     run: Callable[..., Awaitable[str]]
     wants_context: bool
@@ -64,10 +63,8 @@ class Tool:
     repeatable: bool = False  # may run again when a crash hid its outcome
 
     @property
-    def spec(self) -> ToolSpec:
-        schema = self.arguments.model_json_schema()
-        schema.pop("title", None)
-        return ToolSpec(self.name, self.description, schema)
+    def name(self) -> str:
+        return self.spec.name
 
     async def __call__(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
         """Validate and run; ToolError says what is wrong with the arguments."""
@@ -105,9 +102,9 @@ def tool(
             raise TypeError(f"tool {function.__name__} needs a docstring")
         text = "\n\n".join(filter(None, (doc.short_description, doc.long_description)))
         arguments = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
-        return Tool(
-            function.__name__, text, arguments, function, wants_context,
-            confirm, untrusted, alone, repeatable,
-        )  # fmt: skip
+        schema = arguments.model_json_schema()
+        schema.pop("title", None)
+        spec = ToolSpec(function.__name__, text, schema)
+        return Tool(spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable)
 
     return declare

@@ -80,7 +80,11 @@ class Queue:
         self._drain = drain
         self._app = App(
             connector=PsycopgConnector(
-                conninfo=dsn, min_size=1, max_size=4, pool_factory=_pool_without_checks
+                conninfo=dsn,
+                min_size=1,
+                max_size=4,
+                pool_factory=_pool_without_checks,
+                configure=_configure,
             )
         )
         self._jobs = self._app.job_manager = _Jobs(self._app.connector)
@@ -139,6 +143,13 @@ class Queue:
     async def _run(self, context: JobContext, lane: str) -> None:
         assert context.job.id is not None and context.job.worker_id is not None
         await self._drain(lane, Lease(context.job.id, context.job.worker_id))
+
+
+async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
+    # Each of its statements stands for itself. A job is only a bell: one that a crash of the
+    # database forgets is rung again from inbox and outbox, so it need not wait for the disk.
+    await connection.set_autocommit(True)
+    await connection.execute("set synchronous_commit = off")
 
 
 def _pool_without_checks(**options: Any) -> AsyncConnectionPool:

@@ -1,6 +1,7 @@
 """What we know of rooms: who is in them; and the events that have been taken in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from memtrix_as.db.pool import Connection, Pool
@@ -27,12 +28,26 @@ class Changes:
     left: Sequence[tuple[str, str]] = ()
 
 
-async def begin_intake(connection: Connection, event_ids: Sequence[str]) -> set[str]:
-    """Lock intake for this transaction; the ids that were never seen before, now noted."""
-    await connection.execute("select pg_advisory_xact_lock($1)", INTAKE_LOCK)
+@asynccontextmanager
+async def intake(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection in a transaction that nobody else takes events in beside."""
+    async with pool.acquire() as connection:
+        # Both in one round trip: this stands in the way of every message.
+        await connection.execute(f"begin; select pg_advisory_xact_lock({INTAKE_LOCK})")
+        try:
+            yield connection
+        except BaseException:
+            if not connection.is_closed():
+                await connection.execute("rollback")
+            raise
+        await connection.execute("commit")
+
+
+async def note(connection: Connection, event_ids: Collection[str]) -> set[str]:
+    """Note that these events were taken in; those of them that are new."""
     rows = await connection.fetch(
         "insert into events select unnest($1::text[]) on conflict do nothing returning event_id",
-        list(event_ids),
+        sorted(set(event_ids)),
     )
     return {row["event_id"] for row in rows}
 
@@ -126,8 +141,7 @@ async def apply(connection: Connection, changes: Changes) -> None:
 
 async def left(pool: Pool, room_id: str, user_id: str) -> None:
     """Somebody is not in a room although no event has told us so."""
-    async with pool.acquire() as connection, connection.transaction():
-        await begin_intake(connection, [])
+    async with intake(pool) as connection:
         await apply(connection, Changes(left=[(room_id, user_id)]))
 
 

@@ -139,8 +139,8 @@ class Store:
     async def _take(self, known: Sequence[dict[str, Any]]) -> None:
         if not known:
             return
-        async with self._pool.acquire() as connection, connection.transaction():
-            new = await rooms.begin_intake(connection, sorted({e["event_id"] for e in known}))
+        async with rooms.intake(self._pool) as connection:
+            new = await rooms.note(connection, [e["event_id"] for e in known])
             fresh = []
             for event in known:
                 if event["event_id"] in new:
@@ -153,7 +153,9 @@ class Store:
         if not events:
             return
         world = self._world()
-        view = await rooms.load(connection, {str(e["room_id"]) for e in events})
+        # Our own words coming back, which is every second event, ask nothing of their room.
+        places = {e["room_id"] for e in events if not intake.is_echo(e, world)}
+        view = await rooms.load(connection, places) if places else {}
         facts = Facts(*await rooms.speakers(connection, *_references(events)))
         arrivals: list[Arrival] = []
         members: dict[tuple[str, str], str | None] = {}

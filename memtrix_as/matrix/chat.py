@@ -26,6 +26,7 @@ from memtrix_as.messages import Place
 log = logging.getLogger(__name__)
 
 MESSAGE = "m.room.message"
+LONG = 4_000  # characters
 DRAFT_LENGTH = 16_000  # characters of a growing answer that are shown
 DRAFT = {"io.memtrix.draft": True}  # in the content while more is to come
 TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
@@ -126,8 +127,11 @@ class MatrixChat:
         # Only now: the draft may have gone out right before this row.
         draft = await outbox.draft_event(self._pool, row.draft) if row.draft else None
         events: list[str] = []
-        # Rendering a very long answer takes seconds, which others need not wait for.
-        made = await asyncio.to_thread(contents, row, draft[1] if draft else None)
+        event = draft[1] if draft else None
+        if len(row.text) < LONG:
+            made = contents(row, event)
+        else:  # rendering takes up to seconds, which others need not wait for
+            made = await asyncio.to_thread(contents, row, event)
         for part, body in enumerate(made):
             event_id = known.get(part)
             if event_id is None:

@@ -67,7 +67,7 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
         return NOTHING
     if kind == "m.room.member" and isinstance(event.get("state_key"), str):
         return _member(event, room, world)
-    if sender in world.agents or sender in world.ours:
+    if is_echo(event, world):
         return Decision(echo=_echo(event))
     if world.role(sender) == "none":
         return NOTHING
@@ -78,6 +78,12 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
     if kind in OVERTAKING:
         return _one(event, inbox.controls(room.room_id), OVERTAKING[kind])
     return _message(event, room, world, facts)
+
+
+def is_echo(event: Mapping[str, Any], world: World) -> bool:
+    """Whether an event is one that we have sent ourselves."""
+    ours = event.get("sender") in world.agents or event.get("sender") in world.ours
+    return ours and event.get("type") != "m.room.member"
 
 
 def after(room: Room, decision: Decision, world: World) -> Room:

@@ -99,9 +99,9 @@ class Rooms:
             if event.get("type") == "m.room.member" and content.get("membership") == "join":
                 name = content.get("displayname")
                 members[str(event.get("state_key"))] = name if isinstance(name, str) else None
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with rooms.intake(self._pool) as connection:
             ids = [e["event_id"] for e in before if isinstance(e.get("event_id"), str)]
-            new = await rooms.begin_intake(connection, sorted(set(ids)))
+            new = await rooms.note(connection, ids)
             missed = [e for e in before if e.get("event_id") in new]
             await rooms.learn(connection, room_id, members)
             waiting = await rooms.waiting(connection, room_id)
