@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.parts import parts
+from tests.benchmarks.parts import ROOT, parts
 from tests.benchmarks.way import own_time, round_trips
 from tests.benchmarks.whole import Mode, start_up, whole_way
 
@@ -25,11 +25,14 @@ async def measure(options: argparse.Namespace) -> None:
         async with parts(Path(folder)) as p:
             human = await p.human("human")
             histories = sorted({0, 50, options.history})
+            codes = [options.code.absolute()]
+            if options.beside:
+                codes.append(options.beside.absolute())
             for part in options.parts:
                 if part == "own":
-                    told = await own_time(p, human, histories, options.messages)
+                    told = await own_time(p, human, histories, options.messages, codes)
                 elif part == "trips":
-                    told = await round_trips(p, human, min(options.messages, 11))
+                    told = await round_trips(p, human, min(options.messages, 11), codes[-1])
                 elif part == "start":
                     told = await start_up(p, human, options.rounds, 200)
                 else:
@@ -43,6 +46,8 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=60, help="per room, and per mode")
     parser.add_argument("--history", type=int, default=500, help="messages of the longest history")
     parser.add_argument("--rounds", type=int, default=5, help="starts")
+    parser.add_argument("--code", type=Path, default=ROOT, help="the checkout to measure")
+    parser.add_argument("--beside", type=Path, help="another checkout, measured in turns")
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; else all")
     asyncio.run(measure(parser.parse_args()))
 

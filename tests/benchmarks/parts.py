@@ -181,6 +181,12 @@ class Service:
                 return int(line.split()[1]) / 1024
         return float("nan")
 
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        stat = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @asynccontextmanager
 async def service(
@@ -190,11 +196,11 @@ async def service(
     homeserver: int = 0,
     database: int = 0,
     streaming: bool = True,
-    command: tuple[str, ...] = (),
+    code: Path = ROOT,
 ) -> AsyncIterator[Service]:
     """Runs until left; ports other than the parts' own are those of pass-throughs.
 
-    `command` stands in front of `-m memtrix_as`, for profilers.
+    `code` is the checkout that it runs from.
     """
     port = port or p.port
     address = f"http://127.0.0.1:{homeserver}" if homeserver else p.homeserver.address
@@ -209,8 +215,8 @@ async def service(
     with (path.parent / "service.log").open("ab") as log:
         began = time.monotonic()
         child = await spawn(
-            [sys.executable, *command, "-m", "memtrix_as", "-c", path],
-            cwd=path.parent, output=log, env=env | {"PYTHONPATH": str(ROOT)},
+            [sys.executable, "-m", "memtrix_as", "-c", path],
+            cwd=path.parent, output=log, env=env | {"PYTHONPATH": str(code)},
         )  # fmt: skip
     try:
         await _ready(p, port, child)

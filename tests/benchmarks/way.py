@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from tests.benchmarks.parts import AGENT, Human, Parts, connection, service
 from tests.benchmarks.relay import Asked, Relay, Statement, http_relay, sql_relay
 
 AGED = 5000  # messages of the old room
+BLOCKS = 4  # in which two checkouts take turns
 REST = 0.12  # seconds between two messages: what follows an answer is over by then
 _numbers = count(1)
 
@@ -104,44 +106,67 @@ async def rooms(p: Parts, human: Human, histories: Sequence[int]) -> list[Room]:
     return made
 
 
-async def own_time(p: Parts, human: Human, histories: Sequence[int], messages: int) -> str:
-    """The service's own time, rooms taking turns."""
+async def own_time(
+    p: Parts, human: Human, histories: Sequence[int], messages: int, codes: Sequence[Path]
+) -> str:
+    """The service's own time, rooms taking turns; of several checkouts block by block."""
     made = await line(p, with_database=False)
-    taken: dict[str, list[Own]] = {}
+    taken: dict[tuple[str, Path], list[Own]] = {}
+    places: list[Room] = []
+    memory: dict[Path, float] = {}
+    cpu: dict[Path, list[float]] = {}
+    blocks = 1 if len(codes) == 1 else BLOCKS
     try:
-        async with service(p, port=made.port, homeserver=made.homeserver) as running:
-            places = await rooms(p, human, histories)
-            async with connection(p.dsn) as db:
-                for n in range(messages + 3):
-                    for room in places:
-                        await room.forget_the_rest(db)
-                        own = await say(p, made, human, room.room_id)
-                        if n >= 3:  # the first ones prepare statements and open connections
-                            taken.setdefault(room.name, []).append(own)
-                        made.forget()
-            memory = running.rss
+        for _ in range(blocks):
+            for code in codes:
+                async with service(p, port=made.port, homeserver=made.homeserver, code=code) as s:
+                    places = places or await rooms(p, human, histories)
+                    count = (messages // blocks + 3) * len(places)
+                    used = s.cpu
+                    for own, room in await _block(p, made, human, places, messages // blocks):
+                        taken.setdefault((room.name, code), []).append(own)
+                    cpu.setdefault(code, []).append((s.cpu - used) / count)
+                    memory[code] = s.rss
     finally:
         await close(made)
     rows = [
-        (name, ms([o.before for o in own]), ms([o.after for o in own]), ms([o.whole for o in own]))
-        for name, own in taken.items()
-    ]
-    head = ("history", "transaction → model", "last token → homeserver", "own time")
-    count = (messages + 3) * len(taken)
+        (name, *([str(code)] if len(codes) > 1 else []),
+         ms([o.before for o in own]), ms([o.after for o in own]), ms([o.whole for o in own]))
+        for (name, code), own in sorted(taken.items(), key=lambda one: one[0][0].rjust(20))
+    ]  # fmt: skip
+    code_head = ["code"] if len(codes) > 1 else []
+    head = ("history", *code_head, "transaction → model", "last token → homeserver", "own time")
     return (
         "Own time per message, ms, p50 / p95\n\n" + table(head, rows)
-        + f"\n\nResident after these {count} messages: {memory:.0f} MB"
+        + "\n\nIts processor time per message, all that follows the answer included: "
+        + ", ".join(f"{median(used) * 1000:.1f} ms" for used in cpu.values())
+        + "\nResident afterwards: " + ", ".join(f"{m:.0f} MB" for m in memory.values())
     )  # fmt: skip
 
 
-async def round_trips(p: Parts, human: Human, messages: int) -> str:
+async def _block(
+    p: Parts, made: Line, human: Human, places: Sequence[Room], messages: int
+) -> list[tuple[Own, Room]]:
+    taken = []
+    async with connection(p.dsn) as db:
+        for n in range(messages + 3):
+            for room in places:
+                await room.forget_the_rest(db)
+                own = await say(p, made, human, room.room_id)
+                if n >= 3:  # the first ones prepare statements and open connections
+                    taken.append((own, room))
+                made.forget()
+    return taken
+
+
+async def round_trips(p: Parts, human: Human, messages: int, code: Path) -> str:
     """Who is asked what for one message: PostgreSQL and the homeserver."""
     made = await line(p, with_database=True)
     seen: list[list[tuple[str, str]]] = []
     called: list[list[str]] = []
     try:
         ports = {"port": made.port, "homeserver": made.homeserver, "database": made.database}
-        async with service(p, **ports):
+        async with service(p, **ports, code=code):
             room = await human.room_with(p.agent)
             for n in range(messages + 5):
                 await asyncio.sleep(1.0)
