@@ -81,15 +81,16 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
     messages = [first]
     if session.summary:
         messages.append(Message("system", SUMMARY.format(summary=session.summary)))
-    messages += whole([shortened(s.message, int(limit * LARGEST_SHARE)) for s in stored])
+    largest = int(limit * LARGEST_SHARE)
+    messages += whole(
+        [s.message if s.tokens <= largest else shortened(s.message, largest) for s in stored]
+    )
     used = sum(s.tokens for s in stored)
     return Prompt(messages, not session.complete or used > CONDENSE_AT * limit)
 
 
 def shortened(message: Message, limit: int) -> Message:
     """The message with the middle of a text that is over `limit` tokens left out, and that said."""
-    if tokens(message) <= limit:
-        return message
     # In the worst case each character is a token of its own.
     size = min(len(message.text), limit * len(message.text) // tokens(message))
     head, tail = message.text[: size * 2 // 3], message.text[len(message.text) - size // 3 :]

@@ -40,42 +40,40 @@ class Status:
 
 
 MOST = 1000  # messages of a session that are looked at for one turn
-COLUMNS = "id, turn_id, tokens, role, text, reasoning, calls, call_id, failed"
 
 
 async def load(pool: Pool, session_id: int, budget: int) -> Session:
     """The session, its newest messages up to `budget` tokens (at least one turn's)."""
     rows = await pool.fetch(
         f"""
-        with opened as (select summary, condensed_to from sessions where id = $1),
-        recent as (
-            select *, sum(tokens) over (order by id desc) as total, count(*) over () as available,
-                first_value(turn_id) over (order by id desc) as current
-            from (select {COLUMNS} from messages
-                  where session_id = $1 and id > (select condensed_to from opened)
-                  order by id desc limit {MOST}) newest)
-        select {COLUMNS}, available, (select summary from opened) as summary
-        from recent where total <= $2 or turn_id = current order by id
+        select m.id, m.turn_id, m.tokens, m.role, m.text, m.reasoning,
+            nullif(m.calls, '[]') as calls, m.call_id, m.failed, s.summary
+        from sessions s join lateral (
+            select * from messages
+            where session_id = s.id and id > s.condensed_to order by id desc limit {MOST}) m on true
+        where s.id = $1 order by m.id desc
         """,
         session_id,
-        budget,
     )
+    # Added up here and not by a window in SQL, which takes longer than all the rest.
+    kept: list[Stored] = []
+    total = 0
+    for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, _ in rows:
+        total += tokens
+        if total > budget and turn_id != rows[0]["turn_id"]:
+            break
+        message = Message(role, text, reasoning, _calls(calls), call_id, failed)
+        kept.append(Stored(id_, turn_id, tokens, message))
     return Session(
         session_id,
         rows[0]["summary"] if rows else "",
-        tuple(_stored(row) for row in rows),
-        not rows or len(rows) == rows[0]["available"] < MOST,
+        tuple(reversed(kept)),
+        len(kept) == len(rows) < MOST,
     )
 
 
-def _stored(row: Any) -> Stored:
-    calls = tuple(
-        ToolCall(c["id"], c["name"], c["arguments"], c.get("problem")) for c in row["calls"]
-    )
-    message = Message(
-        row["role"], row["text"], row["reasoning"], calls, row["call_id"], row["failed"]
-    )
-    return Stored(row["id"], row["turn_id"], row["tokens"], message)
+def _calls(calls: list[dict[str, Any]] | None) -> tuple[ToolCall, ...]:
+    return tuple(ToolCall(**call) for call in calls or ())
 
 
 async def append(
