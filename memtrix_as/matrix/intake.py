@@ -17,7 +17,7 @@ from memtrix_as.messages import Attachment, Incoming, Place
 KEY = "io.memtrix.id"  # in the content of what we send: the outbox row's key and the part
 MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
-FILES = {"m.image", "m.file", "m.audio", "m.video"}
+FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
 CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "leave"}
 COMMANDS = CONTROLS | {"clear"}
