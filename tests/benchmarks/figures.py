@@ -1,5 +1,6 @@
 """Numbers into lines: percentiles and tables."""
 
+import time
 from collections.abc import Sequence
 from statistics import median
 
@@ -25,3 +26,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
              for row in cells]  # fmt: skip
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines)
+
+
+def haste() -> float:
+    """How much slower than at best the processor runs just now, because others share it."""
+    taken = []
+    for _ in range(100):
+        began = time.thread_time()
+        sum(n * n % 7 for n in range(20_000))
+        taken.append(time.thread_time() - began)
+        time.sleep(0.01)
+    return median(taken) / min(taken)

@@ -10,6 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from tests.benchmarks.figures import haste
 from tests.benchmarks.parts import ROOT, parts
 from tests.benchmarks.way import own_time, round_trips
 from tests.benchmarks.whole import Mode, start_up, whole_way
@@ -19,6 +20,8 @@ MODES = [Mode(0.0, False), Mode(0.3, False), Mode(0.0, True), Mode(0.3, True)]
 
 
 async def measure(options: argparse.Namespace) -> None:
+    load, slower = os.getloadavg()[0], haste()
+    print(f"{os.cpu_count()} processors, load {load:.1f}, {slower:.2f} times slower than at best")
     with tempfile.TemporaryDirectory(prefix="memtrix-bench-") as folder:
         # PostgreSQL runs as another user when we are root, and must be let through.
         os.chmod(folder, 0o711)

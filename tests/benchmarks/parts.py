@@ -183,9 +183,11 @@ class Service:
 
     @property
     def cpu(self) -> float:
-        """Seconds of processor time that it has used."""
-        stat = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds that it has run on a processor, all threads."""
+        ran = 0
+        for task in Path(f"/proc/{self.child.pid}/task").iterdir():
+            ran += int((task / "schedstat").read_text().split()[0])
+        return ran / 1e9
 
 
 @asynccontextmanager
@@ -221,6 +223,9 @@ async def service(
     try:
         await _ready(p, port, child)
         yield Service(child, time.monotonic() - began)
+    except Exception as exc:
+        exc.add_note(f"the service said:\n{(path.parent / 'service.log').read_text()[-3000:]}")
+        raise
     finally:
         await child.stop()
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from memtrix_as.local.ports import free_port
 from tests.benchmarks.figures import ms, percentile, table
 from tests.benchmarks.history import Room, fill
-from tests.benchmarks.parts import AGENT, Human, Parts, connection, service
+from tests.benchmarks.parts import AGENT, Human, Parts, Service, connection, service
 from tests.benchmarks.relay import Asked, Relay, Statement, http_relay, sql_relay
 
 AGED = 5000  # messages of the old room
@@ -76,21 +76,24 @@ class Own:
 
     before: float  # transaction received -> request at the model
     after: float  # last token -> request to the homeserver
+    cpu: float  # of the two together, and of what runs beside them
 
     @property
     def whole(self) -> float:
         return self.before + self.after
 
 
-async def say(p: Parts, made: Line, human: Human, room: str) -> Own:
+async def say(p: Parts, s: Service, made: Line, human: Human, room: str) -> Own:
     """Say something, wait for its answer."""
     text = f"message number {next(_numbers)}."
+    ran = s.cpu
     await human.send(room, text)
     answer = await made.sent(f"You said: {text}")
+    ran = s.cpu - ran
     pushed = next(a for a in made.pushed if text.encode() in a.body)
     asked, said = p.model.asked_at[text], p.model.said_at[text]
     await asyncio.sleep(REST)
-    return Own(asked - pushed.handed_on, answer.arrived - said)
+    return Own(asked - pushed.handed_on, answer.arrived - said, ran)
 
 
 async def rooms(p: Parts, human: Human, histories: Sequence[int]) -> list[Room]:
@@ -123,19 +126,21 @@ async def own_time(
                     places = places or await rooms(p, human, histories)
                     count = (messages // blocks + 3) * len(places)
                     used = s.cpu
-                    for own, room in await _block(p, made, human, places, messages // blocks):
+                    for own, room in await _block(p, s, made, human, places, messages // blocks):
                         taken.setdefault((room.name, code), []).append(own)
                     cpu.setdefault(code, []).append((s.cpu - used) / count)
                     memory[code] = s.rss
     finally:
         await close(made)
+    several = len(codes) > 1
     rows = [
-        (name, *([str(code)] if len(codes) > 1 else []),
-         ms([o.before for o in own]), ms([o.after for o in own]), ms([o.whole for o in own]))
+        (name, *([str(code)] if several else []), *_columns(own))
         for (name, code), own in sorted(taken.items(), key=lambda one: one[0][0].rjust(20))
-    ]  # fmt: skip
-    code_head = ["code"] if len(codes) > 1 else []
-    head = ("history", *code_head, "transaction → model", "last token → homeserver", "own time")
+    ]
+    head = (
+        "history", *(["code"] if several else []),
+        "transaction → model", "last token → homeserver", "own time", "of it processor",
+    )  # fmt: skip
     return (
         "Own time per message, ms, p50 / p95\n\n" + table(head, rows)
         + "\n\nIts processor time per message, all that follows the answer included: "
@@ -144,15 +149,24 @@ async def own_time(
     )  # fmt: skip
 
 
+def _columns(own: Sequence[Own]) -> tuple[str, ...]:
+    return (
+        ms([o.before for o in own]),
+        ms([o.after for o in own]),
+        ms([o.whole for o in own]),
+        ms([o.cpu for o in own]),
+    )
+
+
 async def _block(
-    p: Parts, made: Line, human: Human, places: Sequence[Room], messages: int
+    p: Parts, s: Service, made: Line, human: Human, places: Sequence[Room], messages: int
 ) -> list[tuple[Own, Room]]:
     taken = []
     async with connection(p.dsn) as db:
         for n in range(messages + 3):
             for room in places:
                 await room.forget_the_rest(db)
-                own = await say(p, made, human, room.room_id)
+                own = await say(p, s, made, human, room.room_id)
                 if n >= 3:  # the first ones prepare statements and open connections
                     taken.append((own, room))
                 made.forget()
@@ -166,12 +180,12 @@ async def round_trips(p: Parts, human: Human, messages: int, code: Path) -> str:
     called: list[list[str]] = []
     try:
         ports = {"port": made.port, "homeserver": made.homeserver, "database": made.database}
-        async with service(p, **ports, code=code):
+        async with service(p, **ports, code=code) as s:
             room = await human.room_with(p.agent)
             for n in range(messages + 5):
                 await asyncio.sleep(1.0)
                 made.forget()
-                await say(p, made, human, room)
+                await say(p, s, made, human, room)
                 await asyncio.sleep(0.3)
                 if n >= 5:
                     seen.append([(s.who, s.sql) for s in made.statements])

@@ -96,10 +96,11 @@ async def _take_turns(human: Human, ours: str, theirs: str, pair: Pair, messages
 
 async def start_up(p: Parts, human: Human, rounds: int, messages: int) -> str:
     """Process start to ready, with the database up; resident memory then, and after work."""
-    starts, fresh = [], []
+    starts, fresh, used = [], [], []
     for _ in range(rounds):
         async with service(p) as running:
             starts.append(running.started_in)
+            used.append(running.cpu)
             await asyncio.sleep(1.0)
             fresh.append(running.rss)
     async with service(p) as running:
@@ -110,6 +111,7 @@ async def start_up(p: Parts, human: Human, rounds: int, messages: int) -> str:
         worked = running.rss
     rows = [
         ("ready after", f"{median(starts):.2f} s (worst of {rounds}: {max(starts):.2f} s)"),
+        ("processor time until then", f"{median(used):.2f} s"),
         ("resident after start", f"{median(fresh):.0f} MB"),
         (f"resident after {messages} messages", f"{worked:.0f} MB"),
     ]
