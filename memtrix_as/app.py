@@ -15,7 +15,7 @@ from memtrix_as.config import Config
 from memtrix_as.db import agents
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Item
-from memtrix_as.db.pool import Pool, check, connect
+from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
@@ -87,16 +87,17 @@ class App:
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
+        self._joining.add_done_callback(_log_failure)
 
     async def stop(self) -> None:
-        """Stop taking transactions, let turns come to a rest, close everything."""
+        """Let turns come to a rest, and close everything."""
         if self._joining:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
         await self._stack.aclose()
 
     def world(self) -> World:
-        """What intake knows of us, as of the last change of the agents table."""
+        """What intake knows of us."""
         assert self._world is not None
         return self._world
 
@@ -147,7 +148,18 @@ class App:
         port.ready = True
         self.ready.set()
         log.info("Ready: invite %s to a room", bot)
-        await catch_up.run(everyone)
+        while True:
+            await catch_up.run(everyone)
+            await port.refused.wait()
+            # What we refused while the database was away is sent again late, or with the next
+            # event only (Conduit), unless we ask for it.
+            await reachable(pool)
+            port.refused.clear()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()):
+        log.error("Joining the homeserver failed: %s", exc, exc_info=exc)
 
 
 def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:

@@ -39,7 +39,11 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     """Do what a command says, and say so, in one commit."""
     incoming = means.read(item.payload, item.agent)
     name, argument = incoming.command or ("help", "")
+    late = (item.received_at - incoming.sent_at).total_seconds() / 3600
+    if late > means.config.limits.catch_up_hours and incoming.sent_at.timestamp() > 0:
+        return False  # what was to be stopped or cleared days ago is not what is there now
     async with means.pool.acquire() as connection, connection.transaction():
+        await inbox.hold(connection, item.id)
         call = _Call(means, connection, item, incoming, argument.strip().lower())
         if argument and name not in {"verbose", "reasoning"}:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
@@ -74,8 +78,8 @@ async def _stop(call: _Call) -> str:
 
 
 async def _status(call: _Call) -> str:
-    agent = await agents.get(call.means.pool, call.item.agent)
-    figures = await sessions.status(call.means.pool, agent.name, call.item.room_id)
+    agent = await agents.get(call.connection, call.item.agent)
+    figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
     cost = f", ${figures.cost:.4f}" if figures.cost else ""
     rows = [
@@ -108,7 +112,7 @@ async def _leave(call: _Call) -> str:
 
 
 async def _switch(call: _Call, setting: str, what: str) -> str:
-    agent = await agents.get(call.means.pool, call.item.agent)
+    agent = await agents.get(call.connection, call.item.agent)
     if not call.argument:
         state = "on" if getattr(agent, setting) else "off"
         return f"`{setting}` is {state}. `/{setting} on` or `/{setting} off` changes it."

@@ -4,7 +4,7 @@ import logging
 
 from memtrix_as.agent import context
 from memtrix_as.agent.turn import Means, NamedModel
-from memtrix_as.db import agents, outbox, sessions
+from memtrix_as.db import agents, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.sessions import Session
@@ -13,6 +13,7 @@ from memtrix_as.messages import Message, Place, Reply
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 120.0  # seconds that the next message may have to wait for a summary
 CONDENSED = (
     "This conversation has grown long, so I condensed its older part ({count} messages) into a "
     "summary. `/clear` starts afresh."
@@ -21,6 +22,8 @@ CONDENSED = (
 
 async def condense(means: Means, item: Item, _: Lease) -> bool:
     """Condense the older part of a session, and tell the human; a failure changes nothing."""
+    if await inbox.depth(means.pool, item.lane) > 1:
+        return False  # somebody waits for an answer; the end of that turn asks for this again
     agent = await agents.get(means.pool, item.agent)
     model = means.models.get(agent.model)
     limit = context.budget(model.context, 0)
@@ -50,7 +53,8 @@ async def _summary(means: Means, model: NamedModel, session: Session, older: lis
     while prompt and prompt[0].role == "tool":
         prompt.pop(0)
     prompt.append(Message("user", context.CONDENSE))
-    async for piece in model.stream(prompt, [], timeout=means.config.limits.turn_timeout):
+    timeout = min(means.config.limits.turn_timeout, PATIENCE)
+    async for piece in model.stream(prompt, [], timeout=timeout):
         if isinstance(piece, Reply) and piece.message.text.strip():
             return piece.message.text
     raise ModelEmpty("the model wrote no summary")

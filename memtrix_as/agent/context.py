@@ -78,9 +78,10 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
     stored = list(session.messages)
     while stored and stored[0].message.role != "user":
         stored.pop(0)
-    messages = [first]
     if session.summary:
-        messages.append(Message("system", SUMMARY.format(summary=session.summary)))
+        summary = SUMMARY.format(summary=session.summary)
+        first = replace(first, text=f"{first.text}\n\n{summary}")
+    messages = [first]
     largest = int(limit * LARGEST_SHARE)
     messages += whole(
         [s.message if s.tokens <= largest else shortened(s.message, largest) for s in stored]
@@ -113,13 +114,15 @@ def to_condense(stored: Sequence[Stored], limit: int) -> list[Stored]:
 def whole(messages: Sequence[Message]) -> list[Message]:
     """The same messages, with calls that were left behind unanswered said to be just that.
 
-    Providers refuse a history that has them. Those at the very end are still to be run.
+    Providers refuse a history that has them, or results that nobody asked for. Calls at the very
+    end are still to be run.
     """
     made: list[Message] = []
     unanswered: dict[str, ToolCall] = {}
     for message in messages:
         if message.role == "tool":
-            unanswered.pop(message.call_id or "", None)
+            if unanswered.pop(message.call_id or "", None) is None:
+                continue  # nobody asked, or it was answered already: providers refuse that too
         else:
             made += [Message("tool", INTERRUPTED, call_id=c, failed=True) for c in unanswered]
             unanswered = {call.id: call for call in message.calls}

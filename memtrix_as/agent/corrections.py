@@ -1,7 +1,7 @@
 """A human changes or withdraws a message: before, while and after it is answered."""
 
 from memtrix_as.agent import context
-from memtrix_as.agent.turn import Means, said
+from memtrix_as.agent.turn import Means
 from memtrix_as.db import corrections, inbox
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
@@ -10,18 +10,21 @@ from memtrix_as.db.queue import Lease
 async def edit(means: Means, item: Item, _: Lease) -> bool:
     """Let an unanswered message have its new words; one that is answered stays as it was."""
     change = means.read(item.payload, "")
+    speaker = (item.speaker or change.sender) if item.humans > 1 else None
     async with means.pool.acquire() as connection, connection.transaction():
-        for target in await corrections.of_event(connection, change.target or ""):
+        await inbox.hold(connection, item.id)
+        for target in await corrections.of_event(connection, item.room_id, change.target or ""):
             if target.done or target.sender != change.sender:
                 continue
             event = await corrections.reword(connection, item.id, target.id)
-            if event is None or target.state != "running":
-                continue
-            speaker = (item.speaker or change.sender) if item.humans > 1 else None
-            message = await said(means, means.read(event, target.agent), speaker)
-            tokens = context.tokens(message)
-            await corrections.restart(connection, target.lane, target.id, (message, tokens))
-        await inbox.finish(connection, item.id)
+            if event is not None and target.state == "running":
+                # What it may reply to is not looked up: that could take long, and rows are locked.
+                message = context.said(
+                    means.read(event, target.agent), speaker=speaker, quoted=None
+                )
+                tokens = context.tokens(message)
+                await corrections.restart(connection, target.lane, target.id, (message, tokens))
+        await corrections.done(connection, item.id)
     return True
 
 
@@ -29,13 +32,14 @@ async def withdraw(means: Means, item: Item, _: Lease) -> bool:
     """Take a message back: out of the queue, out of the work, out of what models see."""
     target_id = means.read(item.payload, "").target or ""
     async with means.pool.acquire() as connection, connection.transaction():
-        for target in await corrections.of_event(connection, target_id):
+        await inbox.hold(connection, item.id)
+        for target in await corrections.of_event(connection, item.room_id, target_id):
             if target.done:
                 continue
             if target.state == "running":
                 await corrections.withdraw(connection, target.lane, target.id)
             else:
                 await inbox.finish(connection, target.id, "withdrawn by its sender")
-        await corrections.blank(connection, target_id)
+        await corrections.blank(connection, item.room_id, target_id)
         await inbox.finish(connection, item.id)
     return True

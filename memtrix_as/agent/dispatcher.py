@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from memtrix_as.db import inbox, outbox, queue, turns
 from memtrix_as.db.inbox import Item
@@ -38,13 +39,13 @@ class Dispatcher:
     async def drain(self, lane: str, lease: Lease) -> None:
         """Handle what waits in the lane until nothing does; what it says is sent in between."""
         try:
-            item = await inbox.claim(self._pool, lane)
+            item = await inbox.claim(self._pool, lane, lease)
             if item is None or item.unsent:  # left there by a crash, or by a stopped turn
                 await self._chat.deliver(lane)
             while item:
                 await self._handle(item, lease)
                 await self._chat.deliver(lane)
-                item = await inbox.claim(self._pool, lane)
+                item = await inbox.claim(self._pool, lane, lease)
         except LostTurn as exc:
             log.info("Stopped working on %s: %s", lane, exc)
             await queue.wake(self._pool, lane)
@@ -66,6 +67,8 @@ class Dispatcher:
             if not await handler(item, lease):
                 await inbox.finish(self._pool, item.id)
         except (LostTurn, asyncio.CancelledError, *DOWN):
+            with suppress(*DOWN):
+                await inbox.give_back(self._pool, item)
             raise
         except Exception:  # one turn: whatever breaks in it must not break the lane
             log.exception("Handling %s %d crashed", item.kind, item.id)

@@ -73,7 +73,7 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         return False
     reply_to = incoming.event_id if crowd else None
     stream = means.chat.stream(turn.id, incoming.place, incoming.event_id, reply_to)
-    work = _Work(means, item, turn, incoming, stream)
+    work = _Work(means, item, lease, turn, incoming, stream)
     try:
         try:
             ending = await work.run(reply_to)
@@ -82,7 +82,9 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         await turns.end(means.pool, item, lease, turn, incoming.place, ending)
         return True
     except (asyncio.CancelledError, LostTurn):
-        await corrections.give_up_draft(means.pool, turn.id, item.lane, work.streamed + BROKEN_OFF)
+        # The human's /stop reaches us in both ways, at times in both at once.
+        text = work.streamed + BROKEN_OFF
+        await asyncio.shield(corrections.give_up_draft(means.pool, turn.id, item.lane, text))
         raise
 
 
@@ -90,9 +92,9 @@ async def said(means: Means, incoming: Incoming, speaker: str | None) -> Message
     """The message as the model reads it; `speaker` where several humans are in the room."""
     quoted = None
     if incoming.reply_to:
-        quoted = await outbox.quoted(means.pool, incoming.reply_to) or await means.chat.quote(
-            incoming.place, incoming.reply_to
-        )
+        room = incoming.place.room_id
+        quoted = await outbox.quoted(means.pool, room, incoming.reply_to)
+        quoted = quoted or await means.chat.quote(incoming.place, incoming.reply_to)
     return context.said(incoming, speaker=speaker, quoted=quoted)
 
 
@@ -100,10 +102,17 @@ class _Work:
     """What one run of a turn keeps in mind; all of it can be had again from the database."""
 
     def __init__(
-        self, means: Means, item: Item, turn: Turn, incoming: Incoming, stream: Stream
+        self,
+        means: Means,
+        item: Item,
+        lease: Lease,
+        turn: Turn,
+        incoming: Incoming,
+        stream: Stream,
     ) -> None:
         self._means = means
         self._item = item
+        self._lease = lease
         self._turn = turn
         self._incoming = incoming
         self._stream = stream
@@ -119,9 +128,11 @@ class _Work:
         if late > limits.catch_up_hours and self._incoming.sent_at.timestamp() > 0:
             return self._failed(TOO_OLD.format(hours=late))
         try:
-            async with asyncio.timeout(limits.turn_timeout):
+            async with asyncio.timeout(limits.turn_timeout) as deadline:
                 return await self._converse(reply_to)
         except TimeoutError:
+            if not deadline.expired():
+                raise  # the database's
             return self._failed(TOO_SLOW.format(seconds=limits.turn_timeout))
         except (ModelError, ConfigError) as exc:
             return self._failed(str(exc))
@@ -165,7 +176,10 @@ class _Work:
             self._stream.feed(piece)
 
     async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
-        if tool.repeatable or await turns.start_call(self._means.pool, self._asked_by, call.id):
+        if tool.confirm:
+            return f"{tool.name} was not run: nobody could be asked for permission."
+        pool = self._means.pool
+        if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):
             return None
         return context.INTERRUPTED
 
@@ -173,6 +187,7 @@ class _Work:
         message = reply.message
         stored = await sessions.append(
             self._means.pool,
+            self._lease,
             self._turn.session_id,
             self._turn.id,
             (message, context.tokens(message)),
@@ -221,7 +236,9 @@ class _Work:
         log.warning("Turn %d failed: %s", self._turn.id, why)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
         words.append(Outgoing(why, "notice", self._incoming.event_id))
-        return Ending("failed", words=words, error=why)
+        # Said to the model too: after two questions in a row some models refuse to go on.
+        message = Message("assistant", f"(I gave no answer: {why})")
+        return Ending("failed", (message, context.tokens(message)), words=words, error=why)
 
 
 class _Timed:

@@ -18,9 +18,9 @@ class Agent:
     shown_name: str | None = None
 
 
-async def load(pool: Pool) -> list[Agent]:
+async def load(db: Connection | Pool) -> list[Agent]:
     """All agents, the main one first."""
-    rows = await pool.fetch(
+    rows = await db.fetch(
         """
         select name, user_id, display_name, main, model, "verbose", reasoning, shown_name
         from agents order by main desc, name
@@ -29,9 +29,9 @@ async def load(pool: Pool) -> list[Agent]:
     return [Agent(**row) for row in rows]
 
 
-async def get(pool: Pool, name: str) -> Agent:
+async def get(db: Connection | Pool, name: str) -> Agent:
     """One agent; LostTurn when it is not there any more."""
-    for agent in await load(pool):
+    for agent in await load(db):
         if agent.name == name:
             return agent
     raise LostTurn(f"the agent {name} is gone")

@@ -20,16 +20,18 @@ class Target:
     state: str | None  # of its turn, None when that has not begun
 
 
-async def of_event(connection: Connection, event_id: str) -> list[Target]:
+async def of_event(connection: Connection, room_id: str, event_id: str) -> list[Target]:
     """Where a message stands, for each agent that it was meant for; locked until commit."""
     rows = await connection.fetch(
         """
         select i.id, i.lane, i.agent, i.payload->>'sender' as sender,
             i.done_at is not null as done, t.state
         from inbox i left join turns t on t.id = i.id
-        where i.event_id = $1 and i.kind in ('message', 'command') for update of i
+        where i.event_id = $1 and i.room_id = $2 and i.kind in ('message', 'command')
+        for update of i
         """,
         event_id,
+        room_id,
     )
     return [Target(**row) for row in rows]
 
@@ -126,7 +128,9 @@ async def restart(
 
 async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
     """Take a running turn back: its messages, and the draft that stands in the room."""
-    await connection.execute("update turns set state = 'withdrawn' where id = $1", turn_id)
+    await connection.execute(
+        "update turns set state = 'withdrawn', ended_at = now() where id = $1", turn_id
+    )
     await connection.execute("update inbox set done_at = now() where id = $1", turn_id)
     await connection.execute("delete from messages where turn_id = $1", turn_id)
     await connection.execute(
@@ -145,9 +149,28 @@ async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
     await queue.abort(connection, lane)
 
 
-async def blank(connection: Connection, event_id: str) -> None:
-    """Take the words of an answered message out of what models will see."""
+async def blank(connection: Connection, room_id: str, event_id: str) -> None:
+    """Take the words of a message out of what models will see, and out of the inbox."""
     await connection.execute(
-        "update messages set text = '[withdrawn by its sender]', tokens = 10 where event_id = $1",
+        """
+        update messages set text = '[withdrawn by its sender]', tokens = 10
+        where event_id = $1 and session_id in (select id from sessions where room_id = $2)
+        """,
         event_id,
+        room_id,
+    )
+    await connection.execute(
+        """
+        update inbox set payload = payload - 'content'
+        where event_id = $1 and room_id = $2 and kind in ('message', 'command')
+        """,
+        event_id,
+        room_id,
+    )
+
+
+async def done(connection: Connection, edit_id: int) -> None:
+    """An edit is done: its words stand where they belong, and nowhere else."""
+    await connection.execute(
+        "update inbox set done_at = now(), payload = payload - 'content' where id = $1", edit_id
     )

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from memtrix_as.db import queue
 from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.db.queue import HELD, Lease
+from memtrix_as.errors import LostTurn
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Item:
     attempts: int
     unsent: bool  # the lane has words that were not sent
     present: bool  # the agent is in the room
-    humans: int  # how many are in the room
+    humans: int  # how many are in the room; of many, two
     speaker: str | None  # the display name of the event's sender there
 
 
@@ -69,7 +72,7 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
         select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
         from (select distinct lane from arrived) as lanes
-        on conflict (queueing_lock) where status = 'todo' do nothing
+        on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args
         """,
         [a.lane for a in arrivals],
         [a.kind for a in arrivals],
@@ -78,33 +81,56 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         [a.event_id for a in arrivals],
         [a.payload for a in arrivals],
     )
+    await db.execute(queue.BELL)
 
 
-async def claim(pool: Pool, lane: str) -> Item | None:
-    """The oldest unhandled item of the lane, its attempts counted; None when all is done."""
+async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
+    """The oldest unhandled item of the lane, its attempts counted; None when all is done.
+
+    None as well when the lease is lost: what waits is then another worker's.
+    """
     row = await pool.fetchrow(
-        """
+        f"""
         with item as (
             update inbox set attempts = attempts + 1
             where id = (
                 select id from inbox where lane = $1 and done_at is null order by id limit 1)
+              and {HELD.format(job="$2", worker="$3")}
             returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts)
         select item.*,
             exists (select from outbox
                     where lane = $1 and sent_at is null and failed is null) as unsent,
             exists (select from members join agents using (user_id)
                     where room_id = item.room_id and agents.name = item.agent) as present,
-            count(m.user_id) as humans,
-            max(m.display_name) filter (where m.user_id = item.payload->>'sender') as speaker
-        from item left join (
-            select room_id, user_id, display_name from members
-            where user_id not in (select user_id from agents)) m using (room_id)
-        group by item.id, item.lane, item.kind, item.room_id, item.agent, item.event_id,
-            item.payload, item.received_at, item.attempts
+            (select count(*) from (
+                select from members where room_id = item.room_id
+                    and user_id not in (select user_id from agents) limit 2) few) as humans,
+            (select display_name from members
+             where room_id = item.room_id and user_id = item.payload->>'sender') as speaker
+        from item
         """,
         lane,
+        lease.job_id,
+        lease.worker_id,
     )
     return Item(**row) if row else None
+
+
+async def hold(connection: Connection, item_id: int) -> None:
+    """Lock an item until commit; LostTurn if somebody has handled it meanwhile."""
+    if not await connection.fetchval(
+        "select true from inbox where id = $1 and done_at is null for update", item_id
+    ):
+        raise LostTurn(f"item {item_id} was handled elsewhere")
+
+
+async def give_back(pool: Pool, item: Item) -> None:
+    """Do not count an attempt that ended for no fault of the item."""
+    await pool.execute(
+        "update inbox set attempts = attempts - 1 where id = $1 and attempts = $2",
+        item.id,
+        item.attempts,
+    )
 
 
 async def finish(db: Connection | Pool, item_id: int, error: str | None = None) -> None:

@@ -169,15 +169,20 @@ async def parts_sent(pool: Pool, outbox_id: int) -> dict[int, str]:
     return {row["part"]: row["event_id"] for row in rows}
 
 
-async def quoted(pool: Pool, event_id: str) -> str | None:
-    """What an event said that we sent, or that was said to us."""
+async def quoted(pool: Pool, room_id: str, event_id: str) -> str | None:
+    """What an event of this room said that we sent, whole, or that was said to us."""
     found: str | None = await pool.fetchval(
         """
         select text from (
-            select o.text from sent s join outbox o on o.id = s.outbox_id where s.event_id = $1
-            union all select text from messages where event_id = $1) said
+            select coalesce(whole.text, o.text) as text from sent s
+                join outbox o on o.id = s.outbox_id left join outbox whole on whole.replaces = o.id
+                where s.event_id = $1 and o.room_id = $2
+            union all
+            select m.text from messages m join sessions on sessions.id = m.session_id
+                where m.event_id = $1 and sessions.room_id = $2) said
         where text <> '' limit 1
         """,
         event_id,
+        room_id,
     )
     return found

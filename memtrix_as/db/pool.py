@@ -1,5 +1,6 @@
 """The connection pool, and whether the database behind it is the one that we need."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def clean(value: Any) -> Any:
     if isinstance(value, list):
         return [clean(v) for v in value]
     return value
+
+
+async def reachable(pool: Pool) -> None:
+    """Wait until the database answers."""
+    while True:
+        try:
+            await pool.fetchval("select 1")
+            return
+        except (*DOWN, asyncpg.PostgresError):
+            await asyncio.sleep(1)
 
 
 async def check(pool: Pool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import psycopg
 from procrastinate import App, JobContext, PsycopgConnector, exceptions
 from procrastinate.jobs import Job
@@ -125,8 +126,10 @@ class Queue:
                         guard.cancel()
                         await asyncio.gather(guard, return_exceptions=True)
                         await unlock(self._jobs.connection)
-            except (*DOWN, exceptions.ConnectorException, psycopg.Error) as exc:
+            except (*DOWN, exceptions.ConnectorException, psycopg.OperationalError) as exc:
                 log.warning("The database is away, work pauses: %s", exc)
+            except Exception:  # one background job: were it to end, nothing would be handled
+                log.exception("The queue failed and begins anew")
             await asyncio.sleep(1)
 
     async def _guard(self) -> None:
@@ -135,7 +138,7 @@ class Queue:
             await asyncio.sleep(STALLED / 2)
             try:
                 await recover(self._jobs.connection)
-            except DOWN as exc:
+            except (*DOWN, asyncpg.PostgresError) as exc:
                 log.warning("The database is away: %s", exc)
                 self._worker.stop()  # type: ignore[no-untyped-call]
                 return
@@ -157,6 +160,12 @@ def _pool_without_checks(**options: Any) -> AsyncConnectionPool:
     return AsyncConnectionPool(**{**options, "check": None})
 
 
+HELD = """exists (select from procrastinate_jobs
+    where id = {job} and worker_id = {worker} and status = 'doing' and not abort_requested
+    for share)"""
+"""SQL that says whether a lease still holds: whatever a worker commits must ask for it."""
+
+
 async def lock_worker(connection: Connection, worker_id: int) -> None:
     """Take the lock that tells others that this worker lives; it goes with the connection."""
     await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
@@ -166,6 +175,11 @@ async def unlock(connection: Connection) -> None:
     """Give the lock back, unless it went with its connection."""
     if not connection.is_closed():
         await connection.execute("select pg_advisory_unlock_all()")
+
+
+# A job that waits already is held until our commit (by the update of what it has anyway), so that
+# it cannot be fetched before what it is to find; the bell then rings for it once more.
+BELL = """select pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
 
 
 async def recover(db: Connection | Pool) -> None:
@@ -224,7 +238,8 @@ async def wake(db: Connection | Pool, lane: str) -> None:
         """
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
         values ('lanes', 'drain', $1, $1, jsonb_build_object('lane', $1::text))
-        on conflict (queueing_lock) where status = 'todo' do nothing
+        on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args
         """,
         lane,
     )
+    await db.execute(BELL)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.errors import DatabaseError
 
 # One transaction of events at a time, whoever brings it: membership must be applied in order.
 INTAKE_LOCK = 0x4D580001
@@ -40,7 +41,9 @@ async def intake(pool: Pool) -> AsyncIterator[Connection]:
             if not connection.is_closed():
                 await connection.execute("rollback")
             raise
-        await connection.execute("commit")
+        # A transaction that has failed answers "commit" with a rollback, and no error.
+        if await connection.execute("commit") != "COMMIT":
+            raise DatabaseError("events could not be stored")
 
 
 async def note(connection: Connection, event_ids: Collection[str]) -> set[str]:
@@ -57,12 +60,11 @@ async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Roo
     rows = await connection.fetch(
         """
         select r.room_id, r.synced,
-            coalesce(array_agg(a.name) filter (where a.name is not null), '{}') as agents,
-            coalesce((array_agg(m.user_id) filter (
-                where a.name is null and m.user_id is not null))[1:50], '{}') as humans
-        from rooms r left join members m using (room_id) left join agents a using (user_id)
-        where r.room_id = any($1)
-        group by r.room_id
+            array(select a.name from members join agents a using (user_id)
+                  where room_id = r.room_id) as agents,
+            array(select user_id from members where room_id = r.room_id
+                  and user_id not in (select user_id from agents) limit 50) as humans
+        from rooms r where r.room_id = any($1)
         """,
         list(room_ids),
     )
@@ -78,7 +80,7 @@ async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Roo
 
 
 async def speakers(
-    connection: Connection, events: Sequence[str], threads: Sequence[str]
+    connection: Connection, rooms: Sequence[str], events: Sequence[str], threads: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
     """Which agent sent each of these events; which agents have spoken in each of these threads."""
     if not events and not threads:
@@ -89,10 +91,11 @@ async def speakers(
             join outbox o on o.id = s.outbox_id where s.event_id = any($1)
         union
         select 'thread', o.thread, o.agent from outbox o
-            where o.thread = any($2) and o.sent_at is not null
+            where o.room_id = any($3) and o.thread = any($2) and o.sent_at is not null
         """,
         list(events),
         list(threads),
+        list(rooms),
     )
     sent = {row["id"]: row["agent"] for row in rows if row["what"] == "event"}
     spoken: dict[str, frozenset[str]] = {}
@@ -187,10 +190,10 @@ async def agents_in(pool: Pool, room_id: str) -> list[str]:
     return [row["user_id"] for row in rows]
 
 
-async def say_encrypted(pool: Pool, room_id: str) -> bool:
+async def say_encrypted(connection: Connection, room_id: str) -> bool:
     """True the first time that it is asked for a room: say now that we cannot read there."""
     return bool(
-        await pool.fetchval(
+        await connection.fetchval(
             """
             update rooms set told_encrypted = true
             where room_id = $1 and not told_encrypted returning true

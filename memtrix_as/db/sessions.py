@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from memtrix_as.db.pool import Connection, Pool, clean, to_json
+from memtrix_as.db.queue import HELD, Lease
 from memtrix_as.messages import Message, ToolCall, Usage
 
 
@@ -46,29 +47,30 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
     """The session, its newest messages up to `budget` tokens (at least one turn's)."""
     rows = await pool.fetch(
         f"""
-        select m.id, m.turn_id, m.tokens, m.role, m.text, m.reasoning,
-            nullif(m.calls, '[]') as calls, m.call_id, m.failed, s.summary
-        from sessions s join lateral (
-            select * from messages
-            where session_id = s.id and id > s.condensed_to order by id desc limit {MOST}) m on true
-        where s.id = $1 order by m.id desc
+        with newest as (
+            select m.id, m.turn_id, m.tokens from sessions s join messages m on m.session_id = s.id
+            where s.id = $1 and m.id > s.condensed_to order by m.id desc limit {MOST}),
+        fitting as (
+            select id, count(*) over () as available,
+                sum(tokens) over (order by id desc) <= $2
+                or turn_id = first_value(turn_id) over (order by id desc) as fits
+            from newest)
+        select id, turn_id, tokens, role, text, reasoning, nullif(calls, '[]') as calls, call_id,
+            failed, available, (select summary from sessions where id = $1) as summary
+        from fitting join messages using (id) where fits order by id
         """,
         session_id,
+        budget,
     )
-    # Added up here and not by a window in SQL, which takes longer than all the rest.
-    kept: list[Stored] = []
-    total = 0
-    for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, _ in rows:
-        total += tokens
-        if total > budget and turn_id != rows[0]["turn_id"]:
-            break
-        message = Message(role, text, reasoning, _calls(calls), call_id, failed)
-        kept.append(Stored(id_, turn_id, tokens, message))
+    stored = [
+        Stored(id_, turn_id, tokens, Message(role, text, reasoning, _calls(calls), call_id, failed))
+        for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, *_ in rows
+    ]
     return Session(
         session_id,
         rows[0]["summary"] if rows else "",
-        tuple(reversed(kept)),
-        len(kept) == len(rows) < MOST,
+        tuple(stored),
+        not rows or len(rows) == rows[0]["available"] < MOST,
     )
 
 
@@ -78,6 +80,7 @@ def _calls(calls: list[dict[str, Any]] | None) -> tuple[ToolCall, ...]:
 
 async def append(
     pool: Pool,
+    lease: Lease,
     session_id: int,
     turn_id: int,
     message: tuple[Message, int],
@@ -85,9 +88,9 @@ async def append(
     model: str | None,
     usage: Usage,
 ) -> int | None:
-    """Add a message (and its tokens) to a running turn; its id, None if the turn has ended."""
+    """Add a message (and its tokens) to a running turn; its id, None if it is not ours any more."""
     stored: int | None = await pool.fetchval(
-        """
+        f"""
         insert into messages (session_id, turn_id, role, text, reasoning, calls, call_id, failed,
             tokens, model, prompt_tokens, completion_tokens, cost)
         select $1, $2, role, text, reasoning, calls::jsonb, call_id, failed, tokens, $10, $11, $12,
@@ -95,6 +98,7 @@ async def append(
         from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
             $9::int[]) as m (role, text, reasoning, calls, call_id, failed, tokens)
         where exists (select from turns where id = $2 and state = 'running' for share)
+          and {HELD.format(job="$14", worker="$15")}
         returning id
         """,
         session_id,
@@ -104,6 +108,8 @@ async def append(
         usage.prompt_tokens if model else None,
         usage.completion_tokens if model else None,
         usage.cost,
+        lease.job_id,
+        lease.worker_id,
     )
     return stored
 
@@ -138,9 +144,9 @@ async def clear(db: Connection | Pool, agent: str, room_id: str) -> int:
     )
 
 
-async def status(pool: Pool, agent: str, room_id: str) -> Status:
+async def status(db: Connection | Pool, agent: str, room_id: str) -> Status:
     """Figures of the open session."""
-    row = await pool.fetchrow(
+    row = await db.fetchrow(
         """
         select count(*) as messages,
             coalesce(sum(tokens) filter (where m.id > s.condensed_to), 0)::int as tokens,

@@ -7,7 +7,7 @@ from typing import Literal
 from memtrix_as.db import inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
-from memtrix_as.db.queue import Lease
+from memtrix_as.db.queue import HELD, Lease
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import Message, Place, Usage
 
@@ -25,7 +25,6 @@ class Turn:
     verbose: bool
     reasoning: bool
     agent_name: str
-    main: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +54,12 @@ class Ending:
 
 # Whoever ends, changes or takes back a turn locks its inbox row first: so none waits for another
 # that waits for it.
-END = """
+END = f"""
 with item as (select id from inbox where id = $1 for update),
 ended as (
     update turns set state = $4, error = $5, ended_at = now()
-    where id = (select id from item) and state = 'running' and exists (
-        select from procrastinate_jobs
-        where id = $2 and worker_id = $3 and status = 'doing' for share)
+    where id = (select id from item) and state = 'running'
+      and {HELD.format(job="$2", worker="$3")}
     returning id, session_id),
 said as (
     insert into messages (turn_id, session_id, role, text, reasoning, calls, call_id,
@@ -76,8 +74,8 @@ spoken as (
         replaces)
     select ended.id, $17, $18, $19, $20, w.kind, w.text,
         coalesce(w.reply_to, case when exists (
-            select from inbox later where later.lane = $17 and later.id > $1
-                and later.kind = 'message') then $25 end),
+            select from inbox later where later.lane = $17 and later.done_at is null
+                and later.id > $1 and later.kind = 'message') then $25 end),
         case when w.kind = 'text' then
             (select id from outbox where turn_id = $1 and kind = 'draft') end
     from ended, unnest($21::text[], $22::text[], $23::text[]) with ordinality
@@ -116,7 +114,7 @@ async def begin(
         said as (
             insert into messages (session_id, turn_id, role, text, tokens, event_id)
             select session_id, id, $7, $8, $9, $4 from begun)
-        select t.*, a.model, a.verbose, a.reasoning, a.display_name as agent_name, a.main
+        select t.*, a.model, a.verbose, a.reasoning, a.display_name as agent_name
         from (select * from begun union all
               select id, session_id, state from turns where id = $1) t, agents a, item
         where a.name = $2
@@ -169,7 +167,17 @@ async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e:
 
 
 async def give_up(connection: Connection, item_id: int, error: str) -> None:
-    """End an item, and its turn if it has one, that cannot be handled."""
+    """End an item, and its turn if it has one, that cannot be handled; LostTurn if it was."""
+    await inbox.hold(connection, item_id)
+    await connection.execute(
+        """
+        insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, replaces)
+        select d.turn_id, d.lane, d.room_id, d.agent, d.thread, 'text', d.text, d.id
+        from outbox d join turns t on t.id = d.turn_id
+        where d.turn_id = $1 and d.kind = 'draft' and t.state = 'running'
+        """,
+        item_id,
+    )
     await connection.execute(
         "update turns set state = 'failed', error = $2, ended_at = now() where id = $1",
         item_id,
@@ -178,12 +186,24 @@ async def give_up(connection: Connection, item_id: int, error: str) -> None:
     await inbox.finish(connection, item_id, error)
 
 
-async def start_call(pool: Pool, message_id: int, call_id: str) -> bool:
-    """Note that a call with effects begins; False when it had begun before."""
-    return bool(
-        await pool.fetchval(
-            "insert into started_calls values ($1, $2) on conflict do nothing returning true",
-            message_id,
-            call_id,
-        )
+async def start_call(pool: Pool, lease: Lease, message_id: int, call_id: str) -> bool:
+    """Note that a call with effects begins; False when it had begun before.
+
+    LostTurn when the turn is not ours any more.
+    """
+    row = await pool.fetchrow(
+        f"""
+        with held as (select {HELD.format(job="$3", worker="$4")} as held),
+        begun as (
+            insert into started_calls select $1, $2 from held where held
+            on conflict do nothing returning true)
+        select held, exists (select from begun) as begun from held
+        """,
+        message_id,
+        call_id,
+        lease.job_id,
+        lease.worker_id,
     )
+    if not row["held"]:
+        raise LostTurn("another worker has this turn")
+    return bool(row["begun"])

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 # (Synapse >= 1.132: synapse/rest/client/appservice_ping.py).
 FLUSHED_BY_PING = {"synapse", "tuwunel"}
 PAGES = 20  # of 50 events, at most, back in one room
+SYNC_TIMEOUT = 300.0  # seconds: the first one is long for who is in many rooms
 FILTER = {
     "presence": {"types": []},
     "account_data": {"types": []},
@@ -73,10 +74,10 @@ class CatchUp:
         await self._client.request(Method.POST, path, {"transaction_id": uuid4().hex}, user=user)
 
     async def _look(self, user: str) -> None:
-        token = await self._client.login(user)
+        token = await patiently(lambda: self._client.login(user))
         try:
             query = {"timeout": "0", "filter": json.dumps(FILTER)}
-            seen = await self._client.ask(token, Path.v3.sync, query)
+            seen = await self._client.ask(token, Path.v3.sync, query, SYNC_TIMEOUT)
             found = list(_invites(seen, user))
             for room_id, room in _section(seen, "join").items():
                 found += await self._missed(token, room_id, room.get("timeline", {}))

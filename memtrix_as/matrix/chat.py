@@ -1,6 +1,7 @@
 """The Matrix side of a turn: sends what the outbox holds, and streams an answer by edits."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -15,7 +16,7 @@ from memtrix_as.config import Limits
 from memtrix_as.db import outbox, rooms
 from memtrix_as.db.inbox import turns
 from memtrix_as.db.outbox import Row
-from memtrix_as.db.pool import Pool
+from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix import content, intake
 from memtrix_as.matrix.client import Client, patiently
@@ -67,7 +68,7 @@ class MatrixChat:
         """Do something that nobody waits for, and that may fail."""
 
         async def run() -> None:
-            with suppress(HomeserverError):
+            with suppress(HomeserverError, *DOWN):
                 await work
 
         task = asyncio.create_task(run())
@@ -92,8 +93,9 @@ class MatrixChat:
                 await self._deliver(row)
 
     async def _deliver(self, row: Row) -> None:
+        tries = itertools.count(row.attempts)
         try:
-            events = await patiently(lambda: self._send(row))
+            events = await patiently(lambda: self._send(row, again=next(tries) > 0))
         except HomeserverError as exc:
             # Kicked, banned, or the room is gone: final until somebody invites us again.
             log.warning("%s cannot speak in %s: %s", row.user_id, row.room_id, exc)
@@ -113,16 +115,16 @@ class MatrixChat:
         if row.room_id not in answer.get("joined_rooms", []):
             await rooms.left(self._pool, row.room_id, row.user_id)
 
-    async def _send(self, row: Row) -> list[str]:
-        """Send all parts of a row; their event ids. What the homeserver has is not sent again."""
+    async def _send(self, row: Row, again: bool) -> list[str]:
+        """Send all parts of a row; their event ids. What the homeserver has is not sent `again`."""
         if row.kind == "redaction":
             assert row.target is not None
             return [await self._client.redact(row.user_id, row.room_id, row.target, f"{row.key}.0")]
         if row.kind == "leave":
             await self._client.leave(row.user_id, row.room_id, "asked to leave")
             return []
-        known = await outbox.parts_sent(self._pool, row.id) if row.attempts else {}
-        if row.attempts and 0 not in known:
+        known = await outbox.parts_sent(self._pool, row.id) if again else {}
+        if again and 0 not in known:
             known |= await self._look_for(row)
         # Only now: the draft may have gone out right before this row.
         draft = await outbox.draft_event(self._pool, row.draft) if row.draft else None
@@ -142,7 +144,7 @@ class MatrixChat:
         return events
 
     async def _look_for(self, row: Row) -> dict[int, str]:
-        """Find parts of a row in its room, after a crash.
+        """Find parts of a row in its room, after a try whose outcome is not known.
 
         Synapse keeps transaction ids of application services in memory only, for about half an
         hour (synapse/rest/client/transactions.py), so one restarted meanwhile would send twice.
@@ -238,7 +240,7 @@ class Stream:
     async def _show_text(self) -> None:
         await self._grown.wait()
         await asyncio.sleep(FIRST_TEXT)
-        work, shown = self._work, first_part(self._text)
+        work, shown = self._work, await asyncio.to_thread(first_part, self._text)
         lane = turns(work.place.agent, work.place.room_id)
         draft = await outbox.draft(self._pool, lane, work.place, work.turn_id, shown, work.reply_to)
         if draft is None:
@@ -249,20 +251,26 @@ class Stream:
             return
         key, event_id = standing
         for number in range(self._limits.edits_per_message):
-            await asyncio.sleep(self._limits.edit_interval)
+            # Ever less often: a very long answer still moves after a minute.
+            await asyncio.sleep(self._limits.edit_interval * (1 + number // 20))
             await self._grown.wait()
             self._grown.clear()
-            text = first_part(self._text)
+            text, body = await asyncio.to_thread(edited, self._text, work.place.thread)
             if text == shown:
                 continue
             shown = text
-            body = content.text(text, kind="text", thread=work.place.thread, reply_to=None, key="")
             # Not in the outbox: the next edit, or the last one, says the same and more.
             with suppress(HomeserverError):
                 await self._client.send(
                     work.user_id, work.place.room_id, MESSAGE,
                     f"{key}.{self._id}.{number}", content.edit(body | DRAFT, event_id),
                 )  # fmt: skip
+
+
+def edited(text: str, thread: str | None) -> tuple[str, dict[str, Any]]:
+    """What of a growing answer is shown, and the content that shows it; takes a while."""
+    shown = first_part(text)
+    return shown, content.text(shown, kind="text", thread=thread, reply_to=None, key="")
 
 
 def first_part(text: str) -> str:

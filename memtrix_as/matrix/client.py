@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REQUEST_TIMEOUT = 30.0  # seconds
+AWAY = {0, 401, 429, 502, 503, 504}
+"""Statuses that say nothing about the request; 502 is a proxy before a server that is away."""
+TRIES = 24  # of a request that the server is there for and fails at: some four minutes
 LONGEST_WAIT = 10.0  # seconds between two tries while the homeserver is away
 RETRYABLE = {0, 401, 408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses after which the same request may succeed; 401 is a registration being replaced."""
@@ -77,9 +80,11 @@ class Client:
         answer = await self.request(Method.POST, Path.v3.login, body, user=user)
         return str(answer["access_token"])
 
-    async def ask(self, token: str, path: Any, query: Mapping[str, str]) -> Any:
+    async def ask(
+        self, token: str, path: Any, query: Mapping[str, str], timeout: float = REQUEST_TIMEOUT
+    ) -> Any:
         """A GET with a token that `login` gave."""
-        return await _call(self._with(token), Method.GET, path, None, query, REQUEST_TIMEOUT)
+        return await _call(self._with(token), Method.GET, path, None, query, timeout)
 
     async def logout(self, token: str) -> None:
         """Give a token back."""
@@ -169,14 +174,20 @@ def _refused(exc: MatrixRequestError) -> HomeserverError:
     )
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Make a request until it goes through or is refused for good, while the homeserver is away."""
+async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES) -> T:
+    """Make a request until it goes through or is refused for good.
+
+    While the homeserver is away that may take any time. Where it is there and only this request
+    fails (Conduit answers 500 to what it cannot do), `tries` are enough.
+    """
     wait = 1.0
     while True:
         try:
             return await call()
         except HomeserverError as exc:
-            if not exc.retryable:
+            if exc.status not in AWAY:
+                tries -= 1
+            if not exc.retryable or not tries:
                 raise
             log.warning("%s; trying again in %.0f s", exc, wait)
         await asyncio.sleep(wait * random.uniform(0.8, 1.2))

@@ -12,16 +12,16 @@ from memtrix_as.db import inbox
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import Room
 from memtrix_as.matrix import html
+from memtrix_as.matrix.content import KEY
 from memtrix_as.messages import Attachment, Incoming, Place
 
-KEY = "io.memtrix.id"  # in the content of what we send: the outbox row's key and the part
 MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
 FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
 CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "leave"}
 COMMANDS = CONTROLS | {"clear"}
-COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL)
+COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
         return _member(event, room, world)
     if is_echo(event, world):
         return Decision(echo=_echo(event))
-    if world.role(sender) == "none":
-        return NOTHING
+    if world.role(sender) == "none" and kind != "m.room.redaction":
+        return NOTHING  # whether somebody may redact is the homeserver's to judge
     if kind not in MESSAGES and kind not in OVERTAKING:
         return NOTHING
     if not room.synced:
@@ -126,7 +126,8 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
     if membership == "join":
         name = content.get("displayname")
         arrivals: tuple[Arrival, ...] = ()
-        if agent and not room.synced:
+        if (agent or room.agents) and not room.synced:
+            # Heard once more when the room is known, after what the homeserver said of it then.
             arrivals = (_arrival(event, inbox.lobby(room.room_id), "arrived", ""),)
         return Decision(arrivals, joined=(user, name if isinstance(name, str) else None))
     if membership == "invite" and agent:
@@ -134,7 +135,10 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
         lane = inbox.turns(agent, room.room_id)
         return _one(event, lane, "invite" if allowed else "decline", agent)
     if membership in {"leave", "ban"}:
-        return Decision(left=user)
+        late = room.agents and not room.synced and not agent
+        lobby = inbox.lobby(room.room_id)
+        again = (_arrival(event, lobby, "arrived", ""),) if late else ()
+        return Decision(again, left=user)
     return NOTHING
 
 
@@ -237,7 +241,8 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
 
 def _command(text: str, agents: frozenset[str], world: World) -> tuple[str, str] | None:
     match = COMMAND.match(unaddressed(text, agents, world))
-    return (match[1], (match[2] or "").strip()) if match and match[1] in COMMANDS else None
+    name = match[1].lower() if match else ""  # phones begin a line with a capital
+    return (name, (match[2] or "").strip()) if match and name in COMMANDS else None
 
 
 def _target(event: Mapping[str, Any]) -> str | None:

@@ -15,14 +15,6 @@ from memtrix_as.matrix.client import Client, patiently
 log = logging.getLogger(__name__)
 
 
-def sender_localpart(config: Config) -> str:
-    """The user that the registration names as sender: neither the bot nor an agent.
-
-    Synapse cannot /sync as that user, and Conduit acts as it wherever `user_id` is missing.
-    """
-    return f"_{config.appservice.id}_as"
-
-
 class Puppets:
     """Registers our users and keeps what others see of them as the agents table says."""
 
@@ -33,12 +25,17 @@ class Puppets:
 
     async def reconcile(self, everyone: Sequence[Agent]) -> None:
         """Make all our users true on the homeserver; waits while that is away."""
-        domain = self._config.homeserver.domain
-        await self._register(f"@{sender_localpart(self._config)}:{domain}")
+        sender = self._config.appservice.sender_localpart
+        await self._register(f"@{sender}:{self._config.homeserver.domain}")
         for agent in everyone:
-            await self._register(agent.user_id)
-            if agent.shown_name != agent.display_name:
-                await self._show(agent)
+            try:
+                await self._register(agent.user_id)
+                if agent.shown_name != agent.display_name:
+                    await self._show(agent)
+            except HomeserverError as exc:
+                if agent.main:
+                    raise
+                log.error("%s is not there: %s", agent.display_name, exc)
 
     async def _register(self, user_id: str) -> None:
         localpart = user_id[1:].partition(":")[0]

@@ -1,7 +1,8 @@
 """Coming into rooms and learning who is there: the inbox kinds that only Matrix knows."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from memtrix_as.db import inbox, outbox, rooms
@@ -17,10 +18,16 @@ from memtrix_as.messages import Place
 log = logging.getLogger(__name__)
 
 LOOK_BACK = 100  # events
+RECENT = 600.0  # seconds; a room that we came into earlier was looked at then
 ENCRYPTED = (
     "I cannot read encrypted messages. Please talk to me in a room without encryption: make a "
     "new room with encryption switched off, and invite me there."
 )
+
+
+def _just_now(event: Mapping[str, Any]) -> bool:
+    sent_at = event.get("origin_server_ts")
+    return isinstance(sent_at, int) and time.time() - sent_at / 1000 < RECENT
 
 
 class Rooms:
@@ -50,7 +57,7 @@ class Rooms:
         log.warning("%s may not talk to %s (see `permissions`)", inviter, user)
         reason = f"{inviter} has no permission here; the owner can give it in `permissions`."
         try:
-            await patiently(lambda: self._client.leave(user, item.room_id, reason))
+            await patiently(lambda: self._client.leave(user, item.room_id, reason), tries=1)
         except HomeserverError as exc:
             log.warning("%s cannot decline %s: %s", user, item.room_id, exc)
 
@@ -79,15 +86,20 @@ class Rooms:
         the first words of a direct chat together with the invitation.
         """
         try:
-            events = await self._client.last_events(user, room_id, LOOK_BACK)
+            events = await patiently(lambda: self._client.last_events(user, room_id, LOOK_BACK))
         except HomeserverError as exc:
             log.warning("Cannot see what was said in %s before we came: %s", room_id, exc)
             return []
+        came: int | None = None
         for index, event in enumerate(events):
             membership = intake.content_of(event).get("membership")
-            if event.get("state_key") == user and membership == "invite":
-                return [{**e, "room_id": room_id} for e in reversed(events[:index])]
-        return []  # nobody invited us, or it is long ago
+            if event.get("type") != "m.room.member" or event.get("state_key") != user:
+                continue
+            if membership == "join" and _just_now(event):
+                came = index
+            if membership == "invite" and came is not None:
+                return [{**e, "room_id": room_id} for e in reversed(events[came:index])]
+        return []  # nobody invited us, or that was long ago and is answered
 
     async def _learn(
         self, room_id: str, state: Iterable[dict[str, Any]], before: Sequence[dict[str, Any]]
@@ -121,9 +133,9 @@ class Rooms:
 
     async def encrypted(self, item: Item) -> None:
         """Say once in an encrypted room that we cannot read there."""
-        if not await rooms.say_encrypted(self._pool, item.room_id):
-            return
         world = self._world()
         for user in (await rooms.agents_in(self._pool, item.room_id))[:1]:
-            place = Place(item.room_id, world.agents[user])
-            await outbox.say(self._pool, item.lane, place, ENCRYPTED)
+            async with self._pool.acquire() as connection, connection.transaction():
+                if await rooms.say_encrypted(connection, item.room_id):
+                    place = Place(item.room_id, world.agents[user])
+                    await outbox.say(connection, item.lane, place, ENCRYPTED)

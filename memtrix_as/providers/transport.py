@@ -35,7 +35,11 @@ class _Spread(httpx2.AsyncBaseTransport):
     hashes of tasks are their evenly spaced addresses."""
 
     def __init__(self, proxy: str | None, pools: int = 7) -> None:
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=4)
+        limits = httpx2.Limits(
+            max_connections=None,
+            max_keepalive_connections=4,
+            keepalive_expiry=300.0,  # a new connection costs two round trips, and TLS
+        )
         context = httpx2.create_ssl_context(trust_env=False)  # reading the authorities takes long
         self._pools = [
             httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits, proxy=proxy)

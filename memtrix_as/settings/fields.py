@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
+NO_SECRETS = {"embedded", "generate me"}  # what may stand where a secret belongs
 BROKEN: Final = object()  # stands for a value that was refused; the problem has been noted
 SECRET: Final = object()  # Annotated[str, SECRET]: never shown, and redacted wherever it turns up
 REST: Final = object()  # Annotated[Mapping, REST]: takes the keys that no other field has
@@ -72,7 +73,7 @@ class Reader:
             except LookupError as exc:
                 self.problems.append(f"{key}: {exc.args[0]}")
                 return BROKEN
-        if hidden and isinstance(node, str):
+        if hidden and isinstance(node, str) and node not in NO_SECRETS:
             self._learn(node)
         result = self._convert(hint, node, key, hidden)
         for check in marks:

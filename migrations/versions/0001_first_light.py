@@ -104,7 +104,7 @@ create table messages (
     cost double precision,                      -- US dollars
     created_at timestamptz not null default now()
 );
-create index messages_session on messages (session_id, id);
+create index messages_session on messages (session_id, id) include (turn_id, tokens);
 create index messages_turn on messages (turn_id);
 create index messages_event on messages (event_id) where event_id is not null;
 
@@ -136,6 +136,7 @@ create table outbox (
 create index outbox_waiting on outbox (lane, id) where sent_at is null and failed is null;
 create unique index outbox_draft on outbox (turn_id) where kind = 'draft';
 create index outbox_thread on outbox (room_id, thread) where thread is not null;
+create index outbox_replaces on outbox (replaces) where replaces is not null;
 
 create table sent (                             -- the events that an outbox row became
     event_id text primary key,
