@@ -6,9 +6,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from memtrix_as.testing import ScriptedModel
 
 from memtrix_as.local.ports import free_port
+from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.conduit import ConduitDoor
 from tests.rig.database import Database

@@ -96,6 +96,7 @@ async def test_an_answer_that_arrived_unheard_is_not_said_twice(
     assert chat.replies() == ["The answer.", "The fence."]
 
 
+@only("direct")
 async def test_a_slow_homeserver(chat: Chat, door: Door, model: ScriptedModel) -> None:
     door.delay(0.3)
     model.says("One.", "Two.")
@@ -115,6 +116,21 @@ async def test_messages_during_a_restart_in_the_same_process(
     assert await chat.ask("after") == "After."
     # A display name is written into every room, so it is told once and not at each start.
     assert len(door.seen(r"PUT .*/displayname")) <= 1
+
+
+@only("direct")
+async def test_a_restart_keeps_session_and_switches(
+    chat: Chat, service: Service, model: ScriptedModel
+) -> None:
+    model.says("Hello Ann.", "You are Ann.")
+    await chat.ask("I am Ann.")
+    await chat.send("/verbose on")
+    await chat.notice()
+    await service.restart()
+    assert await chat.ask("who am I?") == "You are Ann."
+    assert "I am Ann." in str(model.requests[-1].messages)
+    await chat.send("/verbose")
+    assert "is on" in await chat.notice()
 
 
 @only("direct")

@@ -4,8 +4,11 @@ import pytest
 
 from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
+from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
+
+pytestmark = only("conduit")
 
 
 def asked(model: ScriptedModel) -> list[str]:

@@ -1,8 +1,8 @@
 """Rooms with several humans or several agents: who is meant, and who keeps quiet."""
 
 import pytest
-from memtrix_as.testing import ScriptedModel
 
+from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service

@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.door import Door
@@ -23,6 +25,7 @@ async def test_hello(chat: Chat, model: ScriptedModel) -> None:
     assert model.requests[0].messages[-1] == {"role": "user", "content": "hello"}
 
 
+@only("direct")
 async def test_a_conversation_is_remembered(chat: Chat, model: ScriptedModel) -> None:
     model.says("Hello Ann.", "Your name is Ann.")
     assert await chat.ask("I am Ann.") == "Hello Ann."
@@ -53,6 +56,24 @@ async def test_the_answer_is_streamed_by_edits(
     assert len(chat.said()) == 1, "one message, however often it was edited"
 
 
+@only("direct")
+@pytest.mark.parametrize(("limit", "edits"), [("streaming", 0), ("edits_per_message", 3)])
+async def test_streaming_can_be_bounded(
+    stopped: Service, stage: Stage, model: ScriptedModel, limit: str, edits: int
+) -> None:
+    stopped.set("limits.edit_interval", 0.05)
+    stopped.set(f"limits.{limit}", False if limit == "streaming" else edits - 1)
+    await stopped.start()
+    chat = await stage.chat()
+    words = [f"word{n} " for n in range(25)]
+    model.says(words, delay=0.04)
+    await chat.send("tell me something long")
+    answer = await chat.answer()
+    assert answer.text.split() == "".join(words).split()
+    assert len(answer.edits) == edits
+    assert (DRAFT in answer.content) == bool(edits)
+
+
 async def test_an_answer_that_ends_while_its_draft_is_on_the_way(
     chat: Chat, door: Door, model: ScriptedModel
 ) -> None:
@@ -69,6 +90,7 @@ async def test_an_answer_that_ends_while_its_draft_is_on_the_way(
     assert [said.final for said in chat.said()] == [True, True]
 
 
+@only("direct")
 async def test_a_short_answer_needs_no_edit(chat: Chat, model: ScriptedModel) -> None:
     model.says("Yes.")
     await chat.send("is it so?")
@@ -142,6 +164,7 @@ async def test_a_very_long_answer_arrives_whole(chat: Chat, model: ScriptedModel
     assert [await chat.reply() for _ in said] and await chat.ask("more?") == "And that was all."
 
 
+@only("direct")
 async def test_each_room_is_its_own_conversation(
     chat: Chat, stage: Stage, model: ScriptedModel
 ) -> None:
@@ -152,6 +175,7 @@ async def test_each_room_is_its_own_conversation(
     assert "swordfish" not in json.dumps(model.requests[1].messages)
 
 
+@only("direct")
 async def test_a_file_is_named_to_the_model(chat: Chat, model: ScriptedModel) -> None:
     model.says("A fine file.")
     await chat.human.send_file(chat.room, "notes.txt", b"some notes", "text/plain", "look at this")

@@ -44,6 +44,7 @@ async def test_a_refusing_provider(
         model.fails(status)
     await chat.send("hello?")
     plain(await chat.notice(timeout=60), *words)
+    await chat.human.sees_no_typing(chat.room, chat.agent)
     model.forget()
     await the_next_message_works(chat, model)
 

@@ -49,6 +49,7 @@ async def test_fifty_rooms_are_answered_at_once(
     assert asked == sorted(f"room {n}" for n in range(50))
 
 
+@only("direct")
 async def test_a_slow_room_does_not_hold_up_another(
     chat: Chat, stage: Stage, model: ScriptedModel
 ) -> None:

@@ -91,7 +91,7 @@ async def test_malformed_events_do_not_lose_their_neighbours(
     batches: list[list[Any]] = []
 
     @tries(
-        max_examples=60,
+        max_examples=100,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
@@ -101,13 +101,14 @@ async def test_malformed_events_do_not_lose_their_neighbours(
         batches.append(garbage)
 
     collect()
-    for number, garbage in enumerate(batches):
+    for number in range(10):
+        garbage = [junk for batch in batches[number::10] for junk in batch]
         here = message(chat, f"$good{number}", f"number {number}")
         half = len(garbage) // 2
         body = {"events": [*garbage[:half], here, *garbage[half:]]}
         model.says(f"answer {number}")
         assert (await service.put(f"garbage{number}", body))[0] == 200, garbage
-    for number in range(len(batches)):
+    for number in range(10):
         assert await chat.reply() == f"answer {number}"
 
 

@@ -41,6 +41,7 @@ async def test_the_first_words_need_not_wait_for_it_to_come_in(
     assert [request.last_user for request in model.requests] == ["hi", "hi again"]
 
 
+@only("direct")
 @pytest.mark.parametrize("version", ["11", "12"])
 async def test_room_versions(
     service: Service, stage: Stage, model: ScriptedModel, version: str
@@ -136,6 +137,7 @@ async def test_a_kick_is_final(chat: Chat, door: Door, model: ScriptedModel) -> 
     assert chat.replies() == ["Before."]
 
 
+@only("direct")
 async def test_after_a_kick_an_invite_brings_it_back(chat: Chat, model: ScriptedModel) -> None:
     model.says("Before.", "And after.")
     await chat.ask("before")
@@ -146,6 +148,7 @@ async def test_after_a_kick_an_invite_brings_it_back(chat: Chat, model: Scripted
     assert await chat.ask("back again?") == "And after."
 
 
+@only("direct")
 async def test_a_ban_is_final(chat: Chat, door: Door, model: ScriptedModel) -> None:
     model.says("Before.")
     await chat.ask("before")

@@ -1,7 +1,6 @@
 """Threads are kept, and what is replied to reaches the model."""
 
 from memtrix_as.testing import ScriptedModel
-
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 
@@ -42,6 +41,7 @@ async def test_notices_stay_in_the_thread_too(chat: Chat, model: ScriptedModel) 
     assert notice.thread == root
 
 
+@only("direct")
 async def test_what_is_replied_to_reaches_the_model(chat: Chat, model: ScriptedModel) -> None:
     model.says("The capital of Peru is Lima.", "Ten million.", "And so on.")
     await chat.send("capital of Peru?")

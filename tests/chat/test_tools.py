@@ -3,7 +3,6 @@
 import re
 
 from memtrix_as.testing import ScriptedModel
-
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service
