@@ -44,7 +44,7 @@ def test_calls_and_results_stay_together(shapes: list[tuple[int, int]], drop: in
         else:
             assert not open_calls, "a call has no result before the next message"
             open_calls = [call.id for call in message.calls]
-    assert prompt[0] == SYSTEM
+    assert prompt[0] == SYSTEM and all(m.role != "system" for m in prompt[1:])
     assert len(prompt) == 1 or prompt[1].role == "user"
 
 
@@ -82,7 +82,8 @@ def test_a_text_that_is_too_long_loses_its_middle_and_says_so(text: str, limit: 
 def test_a_summary_stands_before_what_is_left() -> None:
     kept = session([(0, 0)])
     prompt = context.fit(Session(1, "They like boats.", kept.messages, True), SYSTEM, 1000)
-    assert "They like boats." in prompt.messages[1].text
+    assert prompt.messages[0].text.startswith("Be kind.")
+    assert "They like boats." in prompt.messages[0].text
     assert not prompt.crowded
 
 
