@@ -1,6 +1,6 @@
 """Fixtures of the conversations: who is on stage, and the service behind the door."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ async def process(stage: Stage, model: ScriptedModel, tmp_path: Path) -> AsyncIt
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[Any]:
+def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
     """Show a failed test what the service process has logged and what it asked the homeserver."""
     report = yield
     if report.failed:

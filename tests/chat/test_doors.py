@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from memtrix_as.local.postgres import free_port
+from memtrix_as.local.ports import free_port
 from tests.rig.api import Json, Refused
 from tests.rig.conduit import ConduitDoor
+from tests.rig.human import Human
 from tests.rig.modes import only
 from tests.rig.stage import Stage
 from tests.rig.waiting import until
@@ -45,7 +46,7 @@ async def recorder(stage: Stage) -> AsyncIterator[Recorder]:
     await runner.cleanup()
 
 
-async def room_of(stage: Stage) -> tuple[object, str]:
+async def room_of(stage: Stage) -> tuple[Human, str]:
     """A human's room with the agent in it, which the test has brought in by hand."""
     human = await stage.person()
     body = {"type": "m.login.application_service", "username": stage.agent[1:].split(":")[0]}

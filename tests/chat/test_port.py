@@ -145,7 +145,7 @@ async def test_a_wrong_token_is_refused_and_not_logged(process: Process) -> None
     process.set("logging.level", "DEBUG")
     await process.start()
     wrong, http = "wr0ng-" + "s3cret" * 4, process.door.api.http
-    body = {"events": []}
+    body: Json = {"events": []}
     status, answer = await process.put("forged", body, token=wrong)
     assert (status, answer["errcode"]) == (403, "M_FORBIDDEN")
     url = f"{process.url}/_matrix/app/v1/transactions/query"

@@ -30,6 +30,7 @@ class Api:
         method: str,
         path: str,
         body: Json | bytes | None = None,
+        /,
         *,
         content_type: str | None = None,
         **params: str,
@@ -40,11 +41,9 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if content_type:
             headers["Content-Type"] = content_type
-        payload = {"data": body} if isinstance(body, bytes) else {"json": body}
+        payload: Json = {"data": body} if isinstance(body, bytes) else {"json": body or {}}
         if body is None and method in ("GET", "DELETE"):
             payload = {}
-        elif body is None:
-            payload = {"json": {}}
         async with self.http.request(
             method, self.base + path, params=params, headers=headers, **payload
         ) as response:

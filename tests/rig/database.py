@@ -7,7 +7,8 @@ from pathlib import Path
 
 import asyncpg
 
-from memtrix_as.local.postgres import EmbeddedPostgres, free_port
+from memtrix_as.local.ports import free_port
+from memtrix_as.local.postgres import EmbeddedPostgres
 from tests.rig.settings import settings, tokens, write
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 from urllib.parse import quote
 
-from tests.rig.api import Json, Refused
+from tests.rig.api import Json
 from tests.rig.watcher import Watcher
 
 ENCRYPTED = {
@@ -136,11 +136,3 @@ class Human(Watcher):
     async def typing(self, room: str, on: bool = True) -> None:
         path = f"/rooms/{quote(room)}/typing/{quote(self.user_id)}"
         await self.api.call("PUT", path, {"typing": on, "timeout": 5000} if on else {"typing": on})
-
-    async def cannot(self, what: Any) -> str:
-        """Await something that the homeserver must refuse; returns the error code."""
-        try:
-            await what
-        except Refused as refused:
-            return refused.errcode
-        raise AssertionError("the homeserver allowed what it should refuse")

@@ -93,7 +93,7 @@ class Process(Service):
 
     async def spawn(self) -> None:
         """Start it without waiting for anything."""
-        command = [sys.executable, "-m", "memtrix_as", "-c", self.write()]
+        command: list[str | Path] = [sys.executable, "-m", "memtrix_as", "-c", self.write()]
         root = Path(__file__).parents[2]
         with self.log.open("ab") as log:
             env = {**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}

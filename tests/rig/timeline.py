@@ -28,12 +28,12 @@ class Answer:
     @property
     def thread(self) -> str | None:
         relates = self.content.get("m.relates_to", {})
-        return relates.get("event_id") if relates.get("rel_type") == "m.thread" else None
+        return str(relates["event_id"]) if relates.get("rel_type") == "m.thread" else None
 
     @property
     def reply_to(self) -> str | None:
-        relates = self.content.get("m.relates_to", {})
-        return relates.get("m.in_reply_to", {}).get("event_id")
+        replied = self.content.get("m.relates_to", {}).get("m.in_reply_to", {})
+        return replied.get("event_id") if isinstance(replied, dict) else None
 
 
 @dataclass

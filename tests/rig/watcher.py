@@ -6,7 +6,7 @@ import re
 
 import aiohttp
 
-from tests.rig.api import Api, Json
+from tests.rig.api import Api, Json, Refused
 from tests.rig.timeline import Answer, Timeline
 from tests.rig.waiting import PATIENCE, Waiting
 
@@ -127,8 +127,10 @@ class Watcher(Waiting):
         while True:
             try:
                 since = await self._poll(since)
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+            except (aiohttp.ClientError, Refused) as exc:
+                if isinstance(exc, Refused) and exc.status < 500:
+                    raise
+                await asyncio.sleep(0.05)  # the homeserver is being restarted
 
     async def _poll(self, since: str | None) -> str:
         params = {"filter": json.dumps(FILTER), "timeout": "30000" if since else "0"}
