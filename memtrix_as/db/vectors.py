@@ -1,0 +1,143 @@
+"""Vectors of passages: which are missing, which model's serve, and the graph over many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from memtrix_as.db.pool import Pool
+
+MOST_DIMENSIONS = 4000  # of a halfvec with a graph, and of what fits a page
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A passage without a vector."""
+
+    id: int
+    text: str
+
+
+async def space(pool: Pool, model: str, dimensions: int) -> int:
+    """The space that the model's vectors go to, made when it is new."""
+    found: int | None = await pool.fetchval(
+        "select max(id) from spaces where model = $1 and dimensions = $2", model, dimensions
+    )
+    return found or await renew(pool, model, dimensions)
+
+
+async def renew(pool: Pool, model: str, dimensions: int) -> int:
+    """An empty space for the model, beside the one that serves: for an index made anew."""
+    return int(
+        await pool.fetchval(
+            "insert into spaces (model, dimensions) values ($1, $2) returning id",
+            model,
+            dimensions,
+        )
+    )
+
+
+async def serving(pool: Pool, models: Sequence[str]) -> tuple[int, str] | None:
+    """The space to search and its model, of those whose model can be asked now.
+
+    One that has all vectors comes before a newer one that is still being filled.
+    """
+    row = await pool.fetchrow(
+        """
+        select id, model from spaces where model = any($1)
+        order by complete_at is null, id desc limit 1
+        """,
+        list(models),
+    )
+    return (row["id"], row["model"]) if row else None
+
+
+async def complete(pool: Pool, space: int) -> list[int]:
+    """Note that a space has all vectors; returns the other spaces, which nobody needs now."""
+    await pool.execute(
+        "update spaces set complete_at = now() where id = $1 and complete_at is null", space
+    )
+    rows = await pool.fetch(
+        "select id from spaces where id <> $1 and exists"
+        " (select from spaces where id = $1 and complete_at is not null)",
+        space,
+    )
+    return [row["id"] for row in rows]
+
+
+async def waiting(pool: Pool, space: int, limit: int) -> list[Waiting]:
+    """Passages that have no vector in the space, the newest first: they are asked for soonest."""
+    rows = await pool.fetch(
+        """
+        select p.id, p.indexed as text from passages p
+        where not exists (select from vectors v where v.passage = p.id and v.space = $1)
+        order by p.id desc limit $2
+        """,
+        space,
+        limit,
+    )
+    return [Waiting(**row) for row in rows]
+
+
+async def missing(pool: Pool, space: int) -> tuple[int, int]:
+    """How many passages have no vector in the space, and how many there are."""
+    row = await pool.fetchrow(
+        """
+        select (select coalesce(sum(passages), 0) from memories)::int as passages,
+            (select count(*) from vectors where space = $1)::int as done
+        """,
+        space,
+    )
+    return row["passages"] - row["done"], row["passages"]
+
+
+async def add(pool: Pool, space: int, vectors: Sequence[tuple[int, Sequence[float]]]) -> None:
+    """Store vectors of passages; those that went meanwhile, or have one, are passed over."""
+    await pool.executemany(
+        """
+        insert into vectors (passage, space, agent, audience, day, vector)
+        select p.id, $2, p.agent, p.audience, p.day, $3::real[]::halfvec
+        from passages p where p.id = $1 for key share
+        on conflict do nothing
+        """,
+        [(passage, space, vector) for passage, vector in vectors],
+    )
+
+
+async def drop(pool: Pool, space: int) -> None:
+    """Forget a space with its vectors and its graph."""
+    await pool.execute(f"drop index if exists vectors_graph_{int(space)}")
+    await pool.execute("delete from spaces where id = $1", space)
+
+
+async def build_graph(pool: Pool, space: int, dimensions: int) -> None:
+    """Make the HNSW graph over a space; searches and writes go on meanwhile."""
+    name = f"vectors_graph_{int(space)}"
+    async with pool.acquire() as connection:
+        await connection.execute("set maintenance_work_mem = '512MB'")
+        try:
+            await connection.execute(
+                f"create index concurrently if not exists {name} on vectors"
+                f" using hnsw ((vector::halfvec({int(dimensions)})) halfvec_ip_ops)"
+                f" where space = {int(space)}",
+                timeout=24 * 3600,
+            )
+        except (asyncpg.PostgresError, TimeoutError):
+            await connection.execute(f"drop index if exists {name}")  # an invalid one would stay
+            raise
+        finally:
+            await connection.execute("reset maintenance_work_mem")
+
+
+async def has_graph(pool: Pool, space: int) -> bool:
+    return bool(
+        await pool.fetchval(
+            "select indisvalid from pg_index where indexrelid = to_regclass($1)",
+            f"vectors_graph_{int(space)}",
+        )
+    )
+
+
+async def largest(pool: Pool) -> int:
+    """How many passages the agent with the most has."""
+    return int(await pool.fetchval("select coalesce(max(passages), 0) from memories"))

@@ -1,0 +1,1 @@
+"""Memory: text cut into passages, indexed by words and by meaning, and found again."""

@@ -1,0 +1,54 @@
+"""The process of a local embedding model: texts come by stdin, vectors go by stdout.
+
+A request is a line of JSON; its answer a line of JSON with the dimensions, then float32 values.
+`python -m memtrix_as.memory.embedding_process MODEL DEVICE`
+"""
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import sys
+from typing import Any, BinaryIO
+
+
+def main() -> None:
+    model, device = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand between the vectors
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    try:
+        encoder = _load(model, device)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as exc:
+        sys.stdin.buffer.readline()
+        _tell(answers, {"error": f"{type(exc).__name__}: {exc}"})
+        return
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        texts = request["texts"]
+        ways = {"query": encoder.encode_query, "document": encoder.encode_document}
+        encode = ways[request["kind"]] if request["own"] else encoder.encode
+        vectors = encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        answers.write(json.dumps({"dimensions": int(vectors.shape[1])}).encode() + b"\n")
+        answers.write(vectors.astype("float32").tobytes())
+        answers.flush()
+
+
+def _load(model: str, device: str) -> Any:
+    # Not an import: sentence-transformers and torch are an extra, some 800 MB that many do
+    # without, and importing them takes ten seconds.
+    library = importlib.import_module("sentence_transformers")
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    # Never code from a hub: whoever changes a repository there would run in here.
+    return library.SentenceTransformer(model, device=device, trust_remote_code=False)
+
+
+def _tell(answers: BinaryIO, answer: dict[str, str]) -> None:
+    answers.write(json.dumps(answer).encode() + b"\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The index: what agents remember, kept in step with the texts, embedded in the background."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from memtrix_as.db import passages as rows
+from memtrix_as.db import vectors
+from memtrix_as.db.hybrid import GRAPH_FROM
+from memtrix_as.db.passages import Change, Origin
+from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.errors import ConfigError
+from memtrix_as.memory.embedder import Embedder
+from memtrix_as.memory.passages import Passage, Said, cut_conversation, cut_journal, date_words
+from memtrix_as.memory.words import words
+
+BATCH = 32  # passages embedded between two looks at what waits
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the vectors are; words are always complete."""
+
+    done: int
+    total: int
+
+
+def journal_source(day: date) -> str:
+    return f"journal {day.isoformat()}"
+
+
+def conversation_source(room_id: str, day: date) -> str:
+    return f"room {room_id} {day.isoformat()}"
+
+
+async def keep_journal(
+    db: Connection | Pool,
+    agent: str,
+    day: date,
+    markdown: str,
+    people: Sequence[str],
+    room_id: str | None = None,
+) -> Change:
+    """Index a day's journal as it now is; an empty one leaves the index.
+
+    On a connection, in its transaction: then journal and index never differ.
+    """
+    origin = Origin(agent, journal_source(day), room_id)
+    found = await asyncio.to_thread(cut_journal, origin.source, day, markdown, people)
+    return await rows.write(db, origin, await asyncio.to_thread(_rows, found))
+
+
+async def keep_conversation(
+    db: Connection | Pool,
+    agent: str,
+    room_id: str,
+    said: Sequence[Said],
+    day: date | None = None,
+) -> Change:
+    """Index all that was said in a room on one day; `day` is needed when that is nothing."""
+    days = {message.at.date() for message in said} | ({day} if day else set())
+    if len(days) != 1:
+        raise ValueError("the messages of one day, or the day itself")
+    origin = Origin(agent, conversation_source(room_id, days.pop()), room_id)
+    found = await asyncio.to_thread(cut_conversation, origin.source, said)
+    return await rows.write(db, origin, await asyncio.to_thread(_rows, found))
+
+
+def _rows(passages: Sequence[Passage]) -> list[rows.Row]:
+    return [
+        rows.Row(
+            passage.start,
+            passage.day,
+            passage.heading,
+            passage.parts,
+            passage.indexed,
+            passage.hash,
+            Counter(words(f"{date_words(passage.day)}\n{passage.indexed}")),
+            passage.people,
+            passage.lines,
+            passage.messages,
+            passage.events,
+        )
+        for passage in passages
+    ]
+
+
+class Vectors:
+    """Gives passages their vectors. Whoever runs it calls `step` until it returns nothing.
+
+    A crash loses the batch under way and nothing else: what waits is seen in the tables. Two
+    that run at once do the same work twice, and store it once.
+    """
+
+    def __init__(self, pool: Pool, embedder: Embedder) -> None:
+        self._pool = pool
+        self._embedder = embedder
+        self._space = 0
+        self._dimensions = 0
+
+    async def load(self) -> None:
+        """Load the model and find the space of its vectors; ConfigError, ModelError."""
+        self._dimensions = await self._embedder.load()
+        if self._dimensions > vectors.MOST_DIMENSIONS:
+            raise ConfigError(
+                f"embeddings.model: {self._embedder.name} makes vectors of {self._dimensions} "
+                f"dimensions; the database can index at most {vectors.MOST_DIMENSIONS}."
+            )
+        self._space = await vectors.space(self._pool, self._embedder.name, self._dimensions)
+
+    async def step(self) -> int:
+        """Embed the next passages that wait; returns how many were done."""
+        if not self._space:
+            await self.load()
+        waiting = await vectors.waiting(self._pool, self._space, BATCH)
+        if not waiting:
+            await self._settle()
+            return 0
+        made = await self._embedder.embed_documents([passage.text for passage in waiting])
+        pairs = zip(waiting, made, strict=True)
+        await vectors.add(self._pool, self._space, [(p.id, vector) for p, vector in pairs])
+        return len(waiting)
+
+    async def renew(self) -> None:
+        """Begin all vectors anew, while the old ones serve."""
+        if not self._space:
+            await self.load()
+        self._space = await vectors.renew(self._pool, self._embedder.name, self._dimensions)
+
+    async def progress(self) -> Progress:
+        missing, total = await vectors.missing(self._pool, self._space)
+        return Progress(total - missing, total)
+
+    async def _settle(self) -> None:
+        """All passages have their vector: they serve from now on, and older ones go."""
+        if await vectors.largest(self._pool) >= GRAPH_FROM and not await vectors.has_graph(
+            self._pool, self._space
+        ):
+            await vectors.build_graph(self._pool, self._space, self._dimensions)
+        for old in await vectors.complete(self._pool, self._space):
+            await vectors.drop(self._pool, old)

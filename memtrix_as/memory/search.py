@@ -1,0 +1,169 @@
+"""Search: what an agent remembers of a question, with the day and the place it was said."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from memtrix_as.db import hybrid, passages, vectors
+from memtrix_as.db.hybrid import Found, Query
+from memtrix_as.db.passages import Place
+from memtrix_as.db.pool import Pool
+from memtrix_as.errors import ConfigError, ModelError
+from memtrix_as.memory.dates import dates, nearness
+from memtrix_as.memory.embedder import Embedder
+from memtrix_as.memory.passages import tokens
+from memtrix_as.memory.words import words
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 2.0  # seconds that a question waits for its vector before words alone must do
+WEIGHT = 0.5  # of the vectors in the score
+DATED = 0.1  # what a passage of a day that the question names gains
+REPEATED = 0.85  # what a passage keeps of its score for each better one of the same day
+AROUND = 1  # neighbours on each side that are shown with a passage …
+LONGEST = 600  # … unless it becomes longer than this, in tokens
+
+# A passage below both answers nothing; docs/memory.md tells how they were measured.
+LEAST_COVERED = 0.25
+LEAST_COSINE = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that fits, with its neighbours.
+
+    `event` in `room_id` is the message that fits best, where the passage is of a conversation.
+    """
+
+    day: date
+    heading: str
+    text: str
+    score: float
+    source: str
+    room_id: str | None
+    event: str | None
+    lines: tuple[int, int] | None  # of a journal: where the passage itself stands
+    first: int  # the range of the source's parts that the text shows …
+    last: int
+    own: tuple[int, int]  # … and that of the passage within it
+
+
+async def search(
+    pool: Pool,
+    embedders: Sequence[Embedder],
+    question: str,
+    *,
+    agent: str,
+    people: Sequence[str] | None,
+    first: date | None = None,
+    last: date | None = None,
+    limit: int = 5,
+    weight: float = WEIGHT,
+) -> list[Hit]:
+    """What fits the question, best first; nothing when nothing does.
+
+    `people` are the humans present: only what each of them may know is found; None asks without
+    that wall, and [] stands for an agent on its own. `embedders` are those that may be asked, so
+    that while a new model's vectors are made the old ones serve; one that is not ready is not
+    waited for.
+    """
+    query = Query(agent, words(question), people=people, first=first, last=last, weight=weight)
+    query = await _with_vector(pool, embedders, question, query)
+    found = [each for each in await hybrid.find(pool, query) if fits(each)]
+    chosen = choose(found, dates(question), limit)
+    return await _shown(pool, query, chosen)
+
+
+def fits(found: Found) -> bool:
+    """Whether a passage answers at all, which its place among others does not tell."""
+    return found.covered >= LEAST_COVERED or (found.cosine or 0.0) >= LEAST_COSINE
+
+
+def choose(found: Sequence[Found], asked: Sequence[tuple[date, date]], limit: int) -> list[Found]:
+    """The best that do not overlap, one day's with growing reluctance: a memory is often
+    answered from several days, and a passage's neighbours are shown with it."""
+    left = [replace(f, score=f.score + DATED * nearness(f.day, asked)) for f in found]
+    chosen: list[Found] = []
+    days: Counter[date] = Counter()
+    while left and len(chosen) < limit:
+        best = max(left, key=lambda f: f.score * REPEATED ** days[f.day])
+        left.remove(best)
+        if not any(_overlap(best, other) for other in chosen):
+            chosen.append(replace(best, score=best.score * REPEATED ** days[best.day]))
+            days[best.day] += 1
+    return chosen
+
+
+def _overlap(one: Found, other: Found) -> bool:
+    return (
+        one.source == other.source
+        and one.start < other.start + len(other.parts)
+        and other.start < one.start + len(one.parts)
+    )
+
+
+async def _with_vector(
+    pool: Pool, embedders: Sequence[Embedder], question: str, query: Query
+) -> Query:
+    ready = {embedder.name: embedder for embedder in embedders if embedder.ready}
+    serving = await vectors.serving(pool, list(ready)) if ready else None
+    if serving is None:
+        return query
+    space, model = serving
+    try:
+        async with asyncio.timeout(PATIENCE):
+            vector = await ready[model].embed_query(question)
+    except (TimeoutError, ModelError, ConfigError) as exc:
+        log.warning("Memory is searched by words alone: %s", exc or "the model is too slow")
+        return query
+    return replace(query, vector=vector, space=space)
+
+
+async def _shown(pool: Pool, query: Query, chosen: Sequence[Found]) -> list[Hit]:
+    """The passages with their neighbours; what two of them would both show, the better one does."""
+    places = [
+        Place(f.source, f.start - AROUND, f.start + len(f.parts) - 1 + AROUND) for f in chosen
+    ]
+    around = await passages.around(pool, query.agent, places, query.people) if places else {}
+    asked = set(query.words)
+    taken = {(f.source, n) for f in chosen for n in range(f.start, f.start + len(f.parts))}
+    hits = []
+    for found, place in zip(chosen, places, strict=True):
+        own = dict(enumerate(found.parts, found.start))
+        for number in (place.first, place.last):
+            part = around[place].get(number)
+            size = sum(tokens(text) for text in own.values())
+            free = (found.source, number) not in taken
+            if part and free and size + tokens(part) <= LONGEST:
+                own[number] = part
+                taken.add((found.source, number))
+        hits.append(_hit(found, own, asked))
+    return hits
+
+
+def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
+    event = None
+    if any(found.events):
+        fitting = [len(asked.intersection(words(part))) for part in found.parts]
+        best = max(range(len(fitting)), key=fitting.__getitem__)
+        event = found.events[best] or next(filter(None, found.events))
+    numbers = sorted(parts)
+    lines = None
+    if found.first_line is not None and found.last_line is not None:
+        lines = (found.first_line, found.last_line)
+    return Hit(
+        found.day,
+        found.heading,
+        "\n".join(parts[number] for number in numbers),
+        found.score,
+        found.source,
+        found.room_id,
+        event,
+        lines,
+        numbers[0],
+        numbers[-1],
+        (found.start, found.start + len(found.parts) - 1),
+    )

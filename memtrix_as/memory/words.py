@@ -1,0 +1,62 @@
+"""Words of a text as the lexical index knows them: any language, numbers and names included."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+
+import snowballstemmer
+
+# Vowel signs of Indic and South-East Asian scripts are marks, which \w leaves out.
+_MARKS = "\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u0f00-\u109f"
+_WORD = re.compile(rf"(?:[^\W_]|[{_MARKS}])+")
+# Scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U000323af]+"
+)
+_ENGLISH_CLITIC = re.compile(r"(?<=\w)['\u2019](?:s|t|d|m|ll|re|ve)\b")
+LONGEST = 64  # characters of a word that count: a base64 blob is no word
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, folded so that a question meets them.
+
+    Case, diacritics and compatibility forms are dropped (`Café` and `cafe` are one), and the
+    commonest English endings (see `stem`). Scripts without spaces become pairs of characters.
+    """
+    plain = _ENGLISH_CLITIC.sub("", _fold(text))
+    return [word for found in _WORD.finditer(plain) for word in _forms(found[0])]
+
+
+def _fold(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    plain = "".join(c for c in apart if not "\u0300" <= c <= "\u036f")
+    return unicodedata.normalize("NFKC", plain)  # puts Hangul together again
+
+
+def _forms(word: str) -> Iterator[str]:
+    if _UNSPACED.search(word):
+        place = 0
+        for run in _UNSPACED.finditer(word):
+            if before := word[place : run.start()]:
+                yield stem(before[:LONGEST])
+            characters = run[0]
+            yield from (characters[i : i + 2] for i in range(max(1, len(characters) - 1)))
+            place = run.end()
+        if rest := word[place:]:
+            yield stem(rest[:LONGEST])
+        return
+    yield stem(word[:LONGEST])
+
+
+@lru_cache(maxsize=50_000)
+def stem(word: str) -> str:
+    """A word without its English ending (Snowball), so that "painted" meets "painting".
+
+    Other languages lose little by it, because question and passage are treated alike;
+    docs/memory.md tells what it brings.
+    """
+    if not word.isascii() or not word.isalpha():
+        return word
+    return str(snowballstemmer.stemmer("english").stemWord(word))  # keeps state: one per word

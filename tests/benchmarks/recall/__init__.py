@@ -1,0 +1,1 @@
+"""How much of what a conversation holds is found again."""

@@ -1,0 +1,1 @@
+"""How long a search takes, by the size of the memory."""
