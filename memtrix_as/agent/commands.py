@@ -92,7 +92,7 @@ async def _status(call: _Call) -> str:
         ("reasoning", "on" if agent.reasoning else "off"),
         ("version", __version__),
     ]
-    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return "\n".join(f"- **{name}:** {value}" for name, value in rows)
 
 
 async def _verbose(call: _Call) -> str:
