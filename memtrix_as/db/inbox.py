@@ -7,7 +7,7 @@ from typing import Any
 
 from memtrix_as.db import queue
 from memtrix_as.db.pool import Connection, Pool
-from memtrix_as.db.queue import HELD, Lease
+from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
 
 
@@ -62,17 +62,19 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
     if not arrivals:
         return
     await db.execute(
-        """
+        f"""
         with arrived as (
             insert into inbox (lane, kind, room_id, agent, event_id, payload)
             select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
                 $6::jsonb[])
             on conflict do nothing
-            returning lane)
-        insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-        select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
-        from (select distinct lane from arrived) as lanes
-        on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args
+            returning lane),
+        woken as (
+            insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
+            select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
+            from (select distinct lane from arrived) as lanes order by lane
+            on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args)
+        select {queue.BELL}
         """,
         [a.lane for a in arrivals],
         [a.kind for a in arrivals],
@@ -81,7 +83,6 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         [a.event_id for a in arrivals],
         [a.payload for a in arrivals],
     )
-    await db.execute(queue.BELL)
 
 
 async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
@@ -95,7 +96,7 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
             update inbox set attempts = attempts + 1
             where id = (
                 select id from inbox where lane = $1 and done_at is null order by id limit 1)
-              and {HELD.format(job="$2", worker="$3")}
+              and {held("$2", "$3", lock="")}
             returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts)
         select item.*,
             exists (select from outbox

@@ -20,10 +20,10 @@ DOWN = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # it stops, starts, or cancelled the query
+    asyncpg.InsufficientResourcesError,  # no disk, memory or connection left
+    asyncpg.TransactionRollbackError,  # a deadlock
+    asyncpg.ReadOnlySQLTransactionError,  # a failover
     TimeoutError,
 )
 """What a query raises while the database is away; the same query may work later."""

@@ -160,10 +160,10 @@ def _pool_without_checks(**options: Any) -> AsyncConnectionPool:
     return AsyncConnectionPool(**{**options, "check": None})
 
 
-HELD = """exists (select from procrastinate_jobs
-    where id = {job} and worker_id = {worker} and status = 'doing' and not abort_requested
-    for share)"""
-"""SQL that says whether a lease still holds: whatever a worker commits must ask for it."""
+def held(job: str, worker: str, lock: str = "for share") -> str:
+    """SQL that says whether a lease still holds; whatever a worker commits must ask for it."""
+    return f"""exists (select from procrastinate_jobs where id = {job} and worker_id = {worker}
+        and status = 'doing' and not abort_requested {lock})"""
 
 
 async def lock_worker(connection: Connection, worker_id: int) -> None:
@@ -179,7 +179,7 @@ async def unlock(connection: Connection) -> None:
 
 # A job that waits already is held until our commit (by the update of what it has anyway), so that
 # it cannot be fetched before what it is to find; the bell then rings for it once more.
-BELL = """select pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
+BELL = """pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
 
 
 async def recover(db: Connection | Pool) -> None:
@@ -242,4 +242,4 @@ async def wake(db: Connection | Pool, lane: str) -> None:
         """,
         lane,
     )
-    await db.execute(BELL)
+    await db.execute(f"select {BELL}")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from memtrix_as.db.pool import Connection, Pool, clean, to_json
-from memtrix_as.db.queue import HELD, Lease
+from memtrix_as.db.queue import Lease, held
 from memtrix_as.messages import Message, ToolCall, Usage
 
 
@@ -98,7 +98,7 @@ async def append(
         from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
             $9::int[]) as m (role, text, reasoning, calls, call_id, failed, tokens)
         where exists (select from turns where id = $2 and state = 'running' for share)
-          and {HELD.format(job="$14", worker="$15")}
+          and {held("$14", "$15")}
         returning id
         """,
         session_id,

@@ -7,7 +7,7 @@ from typing import Literal
 from memtrix_as.db import inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
-from memtrix_as.db.queue import HELD, Lease
+from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import Message, Place, Usage
 
@@ -59,7 +59,7 @@ with item as (select id from inbox where id = $1 for update),
 ended as (
     update turns set state = $4, error = $5, ended_at = now()
     where id = (select id from item) and state = 'running'
-      and {HELD.format(job="$2", worker="$3")}
+      and {held("$2", "$3")}
     returning id, session_id),
 said as (
     insert into messages (turn_id, session_id, role, text, reasoning, calls, call_id,
@@ -193,7 +193,7 @@ async def start_call(pool: Pool, lease: Lease, message_id: int, call_id: str) ->
     """
     row = await pool.fetchrow(
         f"""
-        with held as (select {HELD.format(job="$3", worker="$4")} as held),
+        with held as (select {held("$3", "$4")} as held),
         begun as (
             insert into started_calls select $1, $2 from held where held
             on conflict do nothing returning true)
