@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import aiohttp
+
 from memtrix_as.config import child_environment
 
 # What a server of ours needs to know; not the keys and tokens that a shell may have exported.
@@ -103,3 +105,20 @@ async def spawn(
         if read is not None:
             os.close(read)
     return Child(process, write)
+
+
+async def answers(url: str, child: Child, patience: float) -> bool:
+    """Wait until `url` answers 200; False if the child ended or `patience` seconds went by."""
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(patience):
+            while not child.ended:
+                try:
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return True
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.05)  # nobody tells when a port is opened
+    except TimeoutError:
+        pass
+    return False

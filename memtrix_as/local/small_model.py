@@ -10,10 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Self
 
-import aiohttp
-
 from memtrix_as.errors import LocalPartError
-from memtrix_as.local.child import Child, environment, spawn
+from memtrix_as.local.child import Child, answers, environment, spawn
 from memtrix_as.local.folder import Say, private, tail
 from memtrix_as.local.packages import pip
 from memtrix_as.local.ports import check_free, free_port
@@ -100,15 +98,5 @@ class SmallModel:
             self._child = None
 
     async def _ready(self, child: Child) -> None:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(1200):
-                if child.ended:
-                    break
-                try:
-                    async with session.get(f"http://127.0.0.1:{self.port}/health") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientError:
-                    pass
-                await asyncio.sleep(0.05)
-        raise LocalPartError(f"The small model did not come up:\n{tail(self.log)}")
+        if not await answers(f"http://127.0.0.1:{self.port}/health", child, patience=60.0):
+            raise LocalPartError(f"The small model did not come up:\n{tail(self.log)}")

@@ -3,7 +3,6 @@
 For trying Memtrix out and for its tests; `docker-compose.yml` has the homeserver to live with.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -16,7 +15,7 @@ from typing import Any, Self
 import aiohttp
 
 from memtrix_as.errors import LocalPartError
-from memtrix_as.local.child import Child, environment, spawn
+from memtrix_as.local.child import Child, answers, environment, spawn
 from memtrix_as.local.folder import Lock, Say, private, tail, write_private
 from memtrix_as.local.ports import check_free
 
@@ -193,16 +192,6 @@ class DevSynapse:
         }
 
     async def _ready(self, child: Child) -> None:
-        async with aiohttp.ClientSession() as session:
-            for _ in range(int(self.patience / 0.05)):
-                if child.ended:
-                    break
-                try:
-                    async with session.get(f"{self.address}/health") as answer:
-                        if answer.status == 200:
-                            return
-                except aiohttp.ClientError:
-                    pass
-                await asyncio.sleep(0.05)
-        said = tail(self.folder / "output") or tail(self.log)
-        raise LocalPartError(f"The homeserver in {self.folder} did not come up:\n{said}")
+        if not await answers(f"{self.address}/health", child, self.patience):
+            said = tail(self.folder / "output") or tail(self.log)
+            raise LocalPartError(f"The homeserver in {self.folder} did not come up:\n{said}")
