@@ -15,8 +15,8 @@ from memtrix_as.db.pool import Connection, Pool
 
 Vector = Sequence[float]
 
-POOL = 150  # candidates of each kind that are scored in full
-BUDGET = 20_000  # postings read to find candidates, those of the rarest words first
+POOL = 100  # candidates of each kind that are scored in full
+BUDGET = 10_000  # postings read to find candidates, those of the rarest words first
 GRAPH_FROM = 20_000  # passages of one agent from which on the vectors' graph is asked
 
 
@@ -31,8 +31,9 @@ class Query:
     people: Sequence[str] | None = None  # all of them must know what is found; None: no matter
     first: date | None = None
     last: date | None = None
-    weight: float = 0.45  # of the vectors
+    weight: float = 0.5  # of the vectors
     limit: int = 60
+    budget: int = BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ def _statement(query: Query, arguments: _Arguments, dimensions: int) -> str:
             select p.passage
             from memory m, asked a, lateral (
                 select passage, count, length from postings p where p.term = a.id {seen}
-                order by passage desc limit greatest({BUDGET} - (a.reach - a.n), 0)) p
+                order by passage desc limit greatest({int(query.budget)} - (a.reach - a.n), 0)) p
             group by p.passage
             order by sum(a.idf * p.count / (p.count + 0.3::real + m.slope * p.length)) desc
             limit {POOL}),

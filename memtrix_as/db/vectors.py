@@ -11,6 +11,18 @@ MOST_DIMENSIONS = 4000  # of a halfvec with a graph, and of what fits a page
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """What one model made: vectors of different spaces never meet.
+
+    `background` is the cosine that texts have there which have nothing to do with each other.
+    """
+
+    id: int
+    model: str
+    background: float
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A passage without a vector."""
 
@@ -18,38 +30,39 @@ class Waiting:
     text: str
 
 
-async def space(pool: Pool, model: str, dimensions: int) -> int:
-    """The space that the model's vectors go to, made when it is new."""
+async def find_space(pool: Pool, model: str, dimensions: int) -> int | None:
+    """The space that the model's vectors go to: the newest, if it has been renewed."""
     found: int | None = await pool.fetchval(
         "select max(id) from spaces where model = $1 and dimensions = $2", model, dimensions
     )
-    return found or await renew(pool, model, dimensions)
+    return found
 
 
-async def renew(pool: Pool, model: str, dimensions: int) -> int:
-    """An empty space for the model, beside the one that serves: for an index made anew."""
+async def new_space(pool: Pool, model: str, dimensions: int, background: float) -> int:
+    """An empty space for the model, beside any that serve."""
     return int(
         await pool.fetchval(
-            "insert into spaces (model, dimensions) values ($1, $2) returning id",
+            "insert into spaces (model, dimensions, background) values ($1, $2, $3) returning id",
             model,
             dimensions,
+            background,
         )
     )
 
 
-async def serving(pool: Pool, models: Sequence[str]) -> tuple[int, str] | None:
-    """The space to search and its model, of those whose model can be asked now.
+async def serving(pool: Pool, models: Sequence[str]) -> Space | None:
+    """The space to search, of those whose model can be asked now.
 
     One that has all vectors comes before a newer one that is still being filled.
     """
     row = await pool.fetchrow(
         """
-        select id, model from spaces where model = any($1)
+        select id, model, background from spaces where model = any($1)
         order by complete_at is null, id desc limit 1
         """,
         list(models),
     )
-    return (row["id"], row["model"]) if row else None
+    return Space(**row) if row else None
 
 
 async def complete(pool: Pool, space: int) -> list[int]:

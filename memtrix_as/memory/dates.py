@@ -28,8 +28,12 @@ Span = tuple[date, date]
 def dates(question: str) -> list[Span]:
     """Each date in the question as its first and last day."""
     spans = []
+    read: set[int] = set()  # places in the question: "8 May 2023" is not May 2023 too
     for pattern in _PATTERNS:
         for found in pattern.finditer(question):
+            if not read.isdisjoint(range(*found.span())):
+                continue
+            read.update(range(*found.span()))
             named = found.groupdict()
             month = named["m"]
             number = int(month) if month.isdigit() else _month(month)

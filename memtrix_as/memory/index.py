@@ -16,6 +16,16 @@ from memtrix_as.memory.embedder import Embedder
 from memtrix_as.memory.passages import Passage, Said, cut_conversation, cut_journal, date_words
 from memtrix_as.memory.words import words
 
+# Questions with their answers, each of another matter.
+_PROBES = (
+    ("When does the ferry leave?", "Anna: The ferry to the island leaves at seven."),
+    ("What is the dog allergic to?", "Ben: The vet says that our dog must not eat chicken."),
+    ("Which database did we choose?", "We decided for PostgreSQL, because it holds vectors too."),
+    ("Who plays the violin?", "Clara: My sister has played the violin since she was six."),
+    ("How much was the rent?", "The new flat costs 900 euros a month, heating included."),
+    ("Where did they hike last summer?", "In July we walked along the ridge for three days."),
+)
+
 BATCH = 32  # passages embedded between two looks at what waits
 
 
@@ -108,7 +118,8 @@ class Vectors:
                 f"embeddings.model: {self._embedder.name} makes vectors of {self._dimensions} "
                 f"dimensions; the database can index at most {vectors.MOST_DIMENSIONS}."
             )
-        self._space = await vectors.space(self._pool, self._embedder.name, self._dimensions)
+        found = await vectors.find_space(self._pool, self._embedder.name, self._dimensions)
+        self._space = found or await self._new_space()
 
     async def step(self) -> int:
         """Embed the next passages that wait; returns how many were done."""
@@ -127,7 +138,11 @@ class Vectors:
         """Begin all vectors anew, while the old ones serve."""
         if not self._space:
             await self.load()
-        self._space = await vectors.renew(self._pool, self._embedder.name, self._dimensions)
+        self._space = await self._new_space()
+
+    async def _new_space(self) -> int:
+        level = await background(self._embedder)
+        return await vectors.new_space(self._pool, self._embedder.name, self._dimensions, level)
 
     async def progress(self) -> Progress:
         missing, total = await vectors.missing(self._pool, self._space)
@@ -141,3 +156,16 @@ class Vectors:
             await vectors.build_graph(self._pool, self._space, self._dimensions)
         for old in await vectors.complete(self._pool, self._space):
             await vectors.drop(self._pool, old)
+
+
+async def background(embedder: Embedder) -> float:
+    """The mean cosine of questions and answers that do not belong together."""
+    asked = [await embedder.embed_query(question) for question, _ in _PROBES]
+    told = await embedder.embed_documents([answer for _, answer in _PROBES])
+    cosines = [
+        sum(x * y for x, y in zip(question, answer, strict=True))
+        for n, question in enumerate(asked)
+        for m, answer in enumerate(told)
+        if n != m
+    ]
+    return min(0.9, max(0.0, sum(cosines) / len(cosines)))

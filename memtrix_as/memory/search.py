@@ -26,9 +26,13 @@ REPEATED = 0.85  # what a passage keeps of its score for each better one of the 
 AROUND = 1  # neighbours on each side that are shown with a passage …
 LONGEST = 600  # … unless it becomes longer than this, in tokens
 
-# A passage below both answers nothing; docs/memory.md tells how they were measured.
-LEAST_COVERED = 0.25
-LEAST_COSINE = 0.45
+# What the best passage must bring, as the share of the question's words that it covers (by their
+# weight) and 0.6 of its cosine above what unrelated texts have with this model. Measured, see
+# docs/memory.md: right answers have 0.41 and more, another's memory 0.31 in the middle.
+LEAST = 0.3
+LEAST_WORDS = 0.15  # the same where there is no vector
+NEARNESS = 0.6
+STRAY = 0.3  # of that: what a passage must bring to be shown beside a better one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +75,28 @@ async def search(
     waited for.
     """
     query = Query(agent, words(question), people=people, first=first, last=last, weight=weight)
-    query = await _with_vector(pool, embedders, question, query)
-    found = [each for each in await hybrid.find(pool, query) if fits(each)]
+    query, background = await _with_vector(pool, embedders, question, query)
+    found = fitting(await hybrid.find(pool, query), background)
     chosen = choose(found, dates(question), limit)
     return await _shown(pool, query, chosen)
 
 
-def fits(found: Found) -> bool:
-    """Whether a passage answers at all, which its place among others does not tell."""
-    return found.covered >= LEAST_COVERED or (found.cosine or 0.0) >= LEAST_COSINE
+def fitting(found: Sequence[Found], background: float = 0.0) -> list[Found]:
+    """The passages that may answer; none when even the best is no nearer than chance.
+
+    Their place among each other does not tell: somebody is always first. `background` is the
+    cosine that unrelated texts have: 0.05 with some models, 0.5 with others.
+    """
+    least = LEAST if any(f.cosine is not None for f in found) else LEAST_WORDS
+    brought = {f.id: _evidence(f, background) for f in found}
+    if max(brought.values(), default=0.0) < least:
+        return []
+    return [f for f in found if brought[f.id] >= least * STRAY]
+
+
+def _evidence(found: Found, background: float) -> float:
+    near = (found.cosine or 0.0) - background
+    return found.covered + NEARNESS * max(0.0, near) / (1 - background)
 
 
 def choose(found: Sequence[Found], asked: Sequence[tuple[date, date]], limit: int) -> list[Found]:
@@ -107,19 +124,18 @@ def _overlap(one: Found, other: Found) -> bool:
 
 async def _with_vector(
     pool: Pool, embedders: Sequence[Embedder], question: str, query: Query
-) -> Query:
+) -> tuple[Query, float]:
     ready = {embedder.name: embedder for embedder in embedders if embedder.ready}
     serving = await vectors.serving(pool, list(ready)) if ready else None
     if serving is None:
-        return query
-    space, model = serving
+        return query, 0.0
     try:
         async with asyncio.timeout(PATIENCE):
-            vector = await ready[model].embed_query(question)
+            vector = await ready[serving.model].embed_query(question)
     except (TimeoutError, ModelError, ConfigError) as exc:
         log.warning("Memory is searched by words alone: %s", exc or "the model is too slow")
-        return query
-    return replace(query, vector=vector, space=space)
+        return query, 0.0
+    return replace(query, vector=vector, space=serving.id), serving.background
 
 
 async def _shown(pool: Pool, query: Query, chosen: Sequence[Found]) -> list[Hit]:

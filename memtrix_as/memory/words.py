@@ -10,10 +10,11 @@ import snowballstemmer
 # Vowel signs of Indic and South-East Asian scripts are marks, which \w leaves out.
 _MARKS = "\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u0f00-\u109f"
 _WORD = re.compile(rf"(?:[^\W_]|[{_MARKS}])+")
-# Scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han.
+# Scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, kana, Han. And
+# Hangul, which hangs its particles on them.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\U00020000-\U000323af]+"
+    "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af]+"
 )
 _ENGLISH_CLITIC = re.compile(r"(?<=\w)['\u2019](?:s|t|d|m|ll|re|ve)\b")
 LONGEST = 64  # characters of a word that count: a base64 blob is no word
@@ -23,7 +24,7 @@ def words(text: str) -> list[str]:
     """The words of a text in order, folded so that a question meets them.
 
     Case, diacritics and compatibility forms are dropped (`Café` and `cafe` are one), and the
-    commonest English endings (see `stem`). Scripts without spaces become pairs of characters.
+    commonest English endings (see `stem`). Scripts without spaces (and Hangul) become pairs of characters.
     """
     plain = _ENGLISH_CLITIC.sub("", _fold(text))
     return [word for found in _WORD.finditer(plain) for word in _forms(found[0])]

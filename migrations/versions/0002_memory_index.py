@@ -49,7 +49,7 @@ create table terms (
     term text not null,
     passages int not null default 0,            -- that have it
     unique (agent, term)
-);
+) with (fillfactor = 50);                       -- each write counts its words anew, in place
 
 -- No foreign keys: the passages' trigger keeps it, and each would be checked sixty times a write.
 -- real, because sums of int or numeric cost a query several times as much.
@@ -65,6 +65,7 @@ create table spaces (                           -- an embedding model, as it was
     id int generated always as identity primary key,
     model text not null,
     dimensions int not null,
+    background double precision not null,       -- the cosine of texts that have nothing in common
     created_at timestamptz not null default now(),
     complete_at timestamptz                     -- when every passage first had its vector here
 );

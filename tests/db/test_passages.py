@@ -14,6 +14,7 @@ from memtrix_as.db import hybrid, passages, vectors
 from memtrix_as.db.hybrid import Query
 from memtrix_as.db.passages import Change, Origin, Place, Row
 from memtrix_as.db.pool import connect
+from memtrix_as.db.vectors import Space
 from tests.rig.database import Database
 
 DAY = date(2026, 5, 1)
@@ -98,7 +99,7 @@ async def test_a_changed_text_is_found_by_its_new_words_only(pool: Any) -> None:
 
 async def test_what_stays_keeps_its_vector(pool: Any) -> None:
     await write(pool, "one", "two")
-    space = await vectors.space(pool, "model", 2)
+    space = await vectors.new_space(pool, "model", 2, 0.0)
     waiting = await vectors.waiting(pool, space, 10)
     await vectors.add(pool, space, [(passage.id, [1.0, 0.0]) for passage in waiting])
     await write(pool, "zero", "one", "two")
@@ -135,7 +136,7 @@ async def test_scores_are_bm25(pool: Any) -> None:
 
 async def test_without_a_vector_words_must_do(pool: Any) -> None:
     await write(pool, "the boat", "the house")
-    space = await vectors.space(pool, "model", 2)
+    space = await vectors.new_space(pool, "model", 2, 0.0)
     boat = (await vectors.waiting(pool, space, 10))[-1]
     assert boat.text == "the boat"
     await vectors.add(pool, space, [(boat.id, [1.0, 0.0])])
@@ -157,7 +158,7 @@ async def test_everyone_present_must_have_been_there(pool: Any) -> None:
         Origin("memtrix", "room"),
         [row("a boat for Anna", 0, (ANNA,)), row("a boat for all", 1, (BEN, ANNA))],
     )
-    space = await vectors.space(pool, "model", 2)
+    space = await vectors.new_space(pool, "model", 2, 0.0)
     for waiting in await vectors.waiting(pool, space, 10):
         await vectors.add(pool, space, [(waiting.id, [1.0, 0.0])])
     for near in ({}, {"vector": [1.0, 0.0], "space": space}):
@@ -204,7 +205,7 @@ async def test_a_deleted_agent_leaves_nothing(pool: Any) -> None:
 async def test_a_graph_finds_what_an_exact_search_finds(pool: Any) -> None:
     chance = random.Random(2)
     await write(pool, *(f"text{n}" for n in range(300)))
-    space = await vectors.space(pool, "model", 8)
+    space = await vectors.new_space(pool, "model", 8, 0.0)
     waiting = await vectors.waiting(pool, space, 300)
     await vectors.add(pool, space, [(p.id, _unit(chance)) for p in waiting])
     await vectors.build_graph(pool, space, 8)
@@ -218,13 +219,13 @@ async def test_a_graph_finds_what_an_exact_search_finds(pool: Any) -> None:
 
 async def test_another_model_takes_over_when_it_is_complete(pool: Any) -> None:
     await write(pool, "the boat")
-    old = await vectors.space(pool, "old", 2)
+    old = await vectors.new_space(pool, "old", 2, 0.0)
     assert await vectors.complete(pool, old) == []
-    new = await vectors.space(pool, "new", 3)
-    assert await vectors.serving(pool, ["old", "new"]) == (old, "old")
-    assert await vectors.serving(pool, ["new"]) == (new, "new")
+    new = await vectors.new_space(pool, "new", 3, 0.0)
+    assert await vectors.serving(pool, ["old", "new"]) == Space(old, "old", 0.0)
+    assert await vectors.serving(pool, ["new"]) == Space(new, "new", 0.0)
     assert await vectors.complete(pool, new) == [old]
-    assert await vectors.serving(pool, ["old", "new"]) == (new, "new")
+    assert await vectors.serving(pool, ["old", "new"]) == Space(new, "new", 0.0)
 
 
 async def test_an_event_can_be_forgotten(pool: Any) -> None:
