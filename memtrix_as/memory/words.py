@@ -24,7 +24,8 @@ def words(text: str) -> list[str]:
     """The words of a text in order, folded so that a question meets them.
 
     Case, diacritics and compatibility forms are dropped (`Café` and `cafe` are one), and the
-    commonest English endings (see `stem`). Scripts without spaces (and Hangul) become pairs of characters.
+    commonest English endings (see `stem`). Scripts without spaces, and Hangul, become pairs of
+    characters.
     """
     plain = _ENGLISH_CLITIC.sub("", _fold(text))
     return [word for found in _WORD.finditer(plain) for word in _forms(found[0])]
