@@ -16,7 +16,7 @@ from memtrix_as.db.pool import Connection, Pool
 Vector = Sequence[float]
 
 POOL = 100  # candidates of each kind that are scored in full
-BUDGET = 10_000  # postings read to find candidates, those of the rarest words first
+BUDGET = 15_000  # postings read to find candidates, those of the rarest words first
 GRAPH_FROM = 20_000  # passages of one agent from which on the vectors' graph is asked
 
 
@@ -34,6 +34,7 @@ class Query:
     weight: float = 0.5  # of the vectors
     limit: int = 60
     budget: int = BUDGET
+    telling: Sequence[str] = ()  # those of the words that `covered` is about; none: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +105,46 @@ async def _graph(connection: Connection, query: Query, least: int) -> int:
     return found or 0
 
 
-def _filter(query: Query, arguments: _Arguments) -> str:
-    """What a row with `audience` and `day` must fulfil; empty when nothing is asked."""
+def _filters(query: Query, arguments: _Arguments) -> tuple[str, str]:
+    """Conditions on a row with `audience` and `day`, and on a posting `p` that has neither.
+
+    Where everything is known to everyone present, which the same statement asks, postings need
+    not be looked up one by one.
+    """
     conditions = []
+    open_to_all = "false"
     if query.people is not None:
         people = arguments.add(sorted(set(query.people)), "text[]")
         conditions.append(
             f"audience = any (array(select id from audiences where people @> {people}))"
         )
+        open_to_all = f"(select not exists (select from audiences where not people @> {people}))"
+    if query.first or query.last:
+        open_to_all = "false"
     if query.first:
         conditions.append(f"day >= {arguments.add(query.first, 'date')}")
     if query.last:
         conditions.append(f"day <= {arguments.add(query.last, 'date')}")
-    return " and ".join(conditions)
+    if not conditions:
+        return "true", "true"
+    row = " and ".join(conditions)
+    return row, f"({open_to_all} or exists (select from passages where id = p.passage and {row}))"
 
 
 def _statement(query: Query, arguments: _Arguments, dimensions: int) -> str:
     agent = arguments.add(query.agent, "text")
     words = arguments.add(sorted(set(query.words)), "text[]")
-    allowed = _filter(query, arguments)
-    seen = (
-        f"and exists (select from passages where id = p.passage and {allowed})" if allowed else ""
-    )
-    near, cosine = "select null::int as passage where false", "null::float8"
+    telling = arguments.add(sorted(set(query.telling or query.words)), "text[]")
+    allowed, seen = _filters(query, arguments)
+    near = "select null::int as passage, null::float8 as cosine where false"
+    cosine = "null::float8"
     if query.vector is not None:
         # As an array and in a subselect: a text would be parsed again for every row.
         vector = f"(select {arguments.add(query.vector, 'real[]')}::halfvec)"
         column = f"v.vector::halfvec({dimensions})" if dimensions else "v.vector"
         near = f"""
-            select v.passage from vectors v
-            where v.agent = {agent} and v.space = {int(query.space)} and {allowed or "true"}
+            select v.passage, -({column} <#> {vector}) as cosine from vectors v
+            where v.agent = {agent} and v.space = {int(query.space)} and {allowed}
             order by {column} <#> {vector} limit {POOL}"""
         cosine = f"""
             (select -(v.vector <#> {vector}) from vectors v
@@ -145,26 +156,32 @@ def _statement(query: Query, arguments: _Arguments, dimensions: int) -> str:
             from memories where agent = {agent}),
         asked as materialized (
             select t.id, t.passages as n, sum(t.passages) over (order by t.passages, t.id) as reach,
-                ln(1 + (m.n - t.passages + 0.5) / (t.passages + 0.5))::real as idf
+                ln(1 + (m.n - t.passages + 0.5) / (t.passages + 0.5))::real as idf,
+                t.term = any ({telling}) as telling
             from terms t, memory m where t.agent = {agent} and t.term = any ({words})),
         ideal as materialized (
-            select sum(idf) + (cardinality({words}) - count(*)) * ln(1 + (m.n + 0.5) / 0.5) as score
-            from asked right join memory m on true group by m.n),
+            select coalesce(sum(a.idf), 0)
+                + (cardinality({telling}) - count(a.id)) * ln(1 + (m.n + 0.5) / 0.5) as score
+            from memory m left join asked a on a.telling group by m.n),
         spotted as materialized (
             select p.passage
             from memory m, asked a, lateral (
-                select passage, count, length from postings p where p.term = a.id {seen}
-                order by passage desc limit greatest({int(query.budget)} - (a.reach - a.n), 0)) p
+                select passage, count, length from postings p where p.term = a.id and {seen}
+                order by passage desc limit {int(query.budget)}) p
+            where a.reach <= {int(query.budget)} or a.reach = a.n
             group by p.passage
             order by sum(a.idf * p.count / (p.count + 0.3::real + m.slope * p.length)) desc
             limit {POOL}),
         near as materialized ({near}),
         scored as materialized (
-            select c.passage, {cosine} as cosine, coalesce((
-                select sum(a.idf * p.count / (p.count + 0.3::real + m.slope * p.length))
-                from memory m, asked a join postings p on p.term = a.id and p.passage = c.passage
-                ), 0)::float8 as lexical
-            from (select passage from spotted union select passage from near) c),
+            select c.passage, coalesce(c.cosine, {cosine}) as cosine, coalesce(l.every, 0)::float8 as lexical,
+                coalesce(l.telling, 0)::float8 as telling
+            from (select passage, n.cosine from spotted full join near n using (passage)) c, lateral (
+                select sum(score) as every, sum(score) filter (where x.telling) as telling
+                from (select a.telling,
+                        a.idf * p.count / (p.count + 0.3::real + m.slope * p.length) as score
+                      from memory m, asked a
+                      join postings p on p.term = a.id and p.passage = c.passage) x) l),
         {_fused(query, arguments)}
         """
 
@@ -178,7 +195,7 @@ def _fused(query: Query, arguments: _Arguments) -> str:
             select nullif(max(lexical), 0) as lexical, nullif(greatest(max(cosine), 0), 0) as cosine
             from scored),
         fused as (
-            select s.passage, s.cosine, s.lexical, {weight} * x.vector + (1 - {weight}) * x.words
+            select s.passage, s.cosine, s.telling, {weight} * x.vector + (1 - {weight}) * x.words
                 as score
             from scored s, best b, lateral (
                 select coalesce(s.lexical / b.lexical, 0) as words) w, lateral (
@@ -188,7 +205,7 @@ def _fused(query: Query, arguments: _Arguments) -> str:
             order by score desc, s.passage desc limit {limit})
         select p.id, p.source, p.start, p.day, p.heading, p.parts, p.events, p.room_id,
             p.first_line, p.last_line, f.score, f.cosine,
-            f.lexical / greatest(i.score, 1e-9) as covered
+            f.telling / greatest(i.score, 1e-9) as covered
         from fused f join passages p on p.id = f.passage, ideal i
         order by f.score desc, p.id desc
         """

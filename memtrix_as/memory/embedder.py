@@ -5,6 +5,7 @@ import asyncio
 import importlib.util
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -30,6 +31,13 @@ QUIET = 600.0  # seconds that one batch may take
 PREFIXES = {
     "nomic-embed-text": ("search_document: ", "search_query: "),
     "e5": ("passage: ", "query: "),
+}
+
+# Half of the processors: threads that wait for each other on a busy machine take a second for
+# what one does in ten milliseconds.
+SPARING = {
+    "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
+    "TOKENIZERS_PARALLELISM": "false",
 }
 
 INSTALL = (
@@ -69,7 +77,7 @@ def prefixes(model: str) -> tuple[str, str] | None:
 
 
 class LocalEmbedder:
-    """sentence-transformers in a process of its own, at low priority.
+    """sentence-transformers in a process of its own, which steps back but for questions.
 
     Importing torch alone holds a process for ten seconds, and each batch for one: in a thread
     it would make every room wait. The process begins with `load` (or the first text) and ends
@@ -148,7 +156,7 @@ class LocalEmbedder:
         self._child = await asyncio.create_subprocess_exec(
             *command, self._model, self._device,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env=child_environment(), limit=2**20,
+            env={**child_environment(), **SPARING}, limit=2**20,
         )  # fmt: skip
         return self._child
 

@@ -10,6 +10,9 @@ import json
 import logging
 import os
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, BinaryIO
 
 
@@ -17,23 +20,30 @@ def main() -> None:
     model, device = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the vectors
-    with contextlib.suppress(OSError):
-        os.nice(10)
+    # Somebody waits for a question's vector; nobody does for the rest, which is done aside.
+    aside = ThreadPoolExecutor(1, initializer=_step_back)
     try:
-        encoder = _load(model, device)
+        encoder = aside.submit(_load, model, device).result()
     except (OSError, ValueError, ImportError, RuntimeError, KeyError) as exc:
         sys.stdin.buffer.readline()
         _tell(answers, {"error": f"{type(exc).__name__}: {exc}"})
         return
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        texts = request["texts"]
-        ways = {"query": encoder.encode_query, "document": encoder.encode_document}
-        encode = ways[request["kind"]] if request["own"] else encoder.encode
-        vectors = encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        query = request["kind"] == "query"
+        ways = {True: encoder.encode_query, False: encoder.encode_document}
+        encode = ways[query] if request["own"] else encoder.encode
+        work = partial(encode, request["texts"], normalize_embeddings=True, show_progress_bar=False)
+        vectors = work() if query else aside.submit(work).result()
         answers.write(json.dumps({"dimensions": int(vectors.shape[1])}).encode() + b"\n")
         answers.write(vectors.astype("float32").tobytes())
         answers.flush()
+
+
+def _step_back() -> None:
+    """Lower this thread's priority, as Linux can; a process could not raise its own again."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _load(model: str, device: str) -> Any:

@@ -15,22 +15,23 @@ from memtrix_as.errors import ConfigError, ModelError
 from memtrix_as.memory.dates import dates, nearness
 from memtrix_as.memory.embedder import Embedder
 from memtrix_as.memory.passages import tokens
-from memtrix_as.memory.words import words
+from memtrix_as.memory.words import telling, words
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds that a question waits for its vector before words alone must do
 WEIGHT = 0.5  # of the vectors in the score
 DATED = 0.1  # what a passage of a day that the question names gains
-REPEATED = 0.85  # what a passage keeps of its score for each better one of the same day
-AROUND = 1  # neighbours on each side that are shown with a passage …
+REPEATED = 0.8  # what a passage keeps of its score for each better one of the same day
+NEWER = 0.02  # what the newest day gains over the oldest: corrections come first
+AROUND = 2  # neighbours on each side that are shown with a passage …
 LONGEST = 600  # … unless it becomes longer than this, in tokens
 
 # What the best passage must bring, as the share of the question's words that it covers (by their
 # weight) and 0.6 of its cosine above what unrelated texts have with this model. Measured, see
 # docs/memory.md: right answers have 0.41 and more, another's memory 0.31 in the middle.
 LEAST = 0.3
-LEAST_WORDS = 0.15  # the same where there is no vector
+LEAST_WORDS = 0.1  # the same where there is no vector, when it is better to show too much
 NEARNESS = 0.6
 STRAY = 0.3  # of that: what a passage must bring to be shown beside a better one
 
@@ -74,7 +75,16 @@ async def search(
     that while a new model's vectors are made the old ones serve; one that is not ready is not
     waited for.
     """
-    query = Query(agent, words(question), people=people, first=first, last=last, weight=weight)
+    asked = words(question)
+    query = Query(
+        agent,
+        asked,
+        people=people,
+        first=first,
+        last=last,
+        weight=weight,
+        telling=telling(asked),
+    )
     query, background = await _with_vector(pool, embedders, question, query)
     found = fitting(await hybrid.find(pool, query), background)
     chosen = choose(found, dates(question), limit)
@@ -102,7 +112,11 @@ def _evidence(found: Found, background: float) -> float:
 def choose(found: Sequence[Found], asked: Sequence[tuple[date, date]], limit: int) -> list[Found]:
     """The best that do not overlap, one day's with growing reluctance: a memory is often
     answered from several days, and a passage's neighbours are shown with it."""
-    left = [replace(f, score=f.score + DATED * nearness(f.day, asked)) for f in found]
+    ages = {day: n for n, day in enumerate(sorted({f.day for f in found}), 1)}
+    left = [
+        replace(f, score=f.score + DATED * nearness(f.day, asked) + NEWER * ages[f.day] / len(ages))
+        for f in found
+    ]
     chosen: list[Found] = []
     days: Counter[date] = Counter()
     while left and len(chosen) < limit:
@@ -149,11 +163,14 @@ async def _shown(pool: Pool, query: Query, chosen: Sequence[Found]) -> list[Hit]
     hits = []
     for found, place in zip(chosen, places, strict=True):
         own = dict(enumerate(found.parts, found.start))
-        for number in (place.first, place.last):
-            part = around[place].get(number)
-            size = sum(tokens(text) for text in own.values())
-            free = (found.source, number) not in taken
-            if part and free and size + tokens(part) <= LONGEST:
+        end = found.start + len(found.parts)
+        before = range(found.start - 1, place.first - 1, -1)
+        for side in (before, range(end, place.last + 1)):
+            for number in side:
+                part = around[place].get(number)
+                size = sum(tokens(text) for text in own.values())
+                if part is None or (found.source, number) in taken or size + tokens(part) > LONGEST:
+                    break
                 own[number] = part
                 taken.add((found.source, number))
         hits.append(_hit(found, own, asked))

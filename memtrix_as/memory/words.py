@@ -52,6 +52,15 @@ def _forms(word: str) -> Iterator[str]:
     yield stem(word[:LONGEST])
 
 
+def telling(found: list[str]) -> list[str]:
+    """The words that say what is asked for, all of them when none does.
+
+    Every word counts for the order of what is found, by its rarity. But whether anything fits a
+    question must not hang on whether somebody has written "where" before.
+    """
+    return [word for word in found if word not in _ASKING] or found
+
+
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """A word without its English ending (Snowball), so that "painted" meets "painting".
@@ -62,3 +71,19 @@ def stem(word: str) -> str:
     if not word.isascii() or not word.isalpha():
         return word
     return str(snowballstemmer.stemmer("english").stemWord(word))  # keeps state: one per word
+
+
+_ASKING = frozenset(
+    words(
+        """
+        a about after again all also am an and any are as at be been before being but by can could
+        did do does doing down during each else ever every few for from get give go had has have
+        he her here him his how i if in into is it its just know made make many me mention might
+        more most much must my name never no not now of off on once only or other our out over own
+        said say shall she should since so some still such take tell than that the their them then
+        there these they thing this those though to told too under until up upon us use very was
+        we were what when where which while who whom whose why will with within without would you
+        your
+        """
+    )
+)

@@ -2,8 +2,8 @@
 
 Each conversation of the folder (LoCoMo, see `locomo`) is the memory of one agent, each session
 one day. Printed, over the answerable questions: the share of the evidence's days among the days
-of the first 5 and 10 hits, and of its messages inside the first 10 passages, as they are indexed
-and as they are shown (with a neighbour on each side).
+of the first 5 and 10 hits, and of its messages inside the first 10, as they are shown (with two
+neighbours on each side) and in the indexed passages alone.
 """
 
 import argparse
@@ -43,7 +43,7 @@ class Score:
     kinds: dict[int, list[float]] = field(default_factory=dict)
 
     def row(self) -> list[str]:
-        sums = (self.days5, self.days10, self.messages, self.shown)
+        sums = (self.days5, self.days10, self.shown, self.messages)
         return [f"{value / max(1, self.questions):.3f}" for value in sums]
 
 
@@ -175,7 +175,7 @@ def show(
     names = ", ".join(conversation.name for conversation in conversations)
     print(f"\nLoCoMo {names}: {scores['both'].questions} questions\n")
     kinds = sorted(locomo.ANSWERABLE)
-    head = ["", "days in top 5", "days in top 10", "messages in top 10", "with neighbours"]
+    head = ["", "days in top 5", "days in top 10", "messages shown", "in the passages alone"]
     head += [f"days 5: {locomo.ANSWERABLE[kind]}" for kind in kinds]
     rows = []
     for way, score in scores.items():
