@@ -93,8 +93,22 @@ class Model:
 
 @dataclass(frozen=True)
 class Embeddings:
-    model: Name = "nomic-ai/nomic-embed-text-v1.5"  # a hub id or a folder
+    model: Name = "nomic-ai/nomic-embed-text-v1.5"  # a hub id or a folder; "none": words alone
     device: Name = "cpu"
+    base_url: Url | None = None  # of a server with /v1/embeddings, which is asked instead
+    api_key: Annotated[str, SECRET] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered, of whom and for whom."""
+
+    owner: Annotated[str, checks.user_id] | None = None  # None: the first who writes
+    shared: bool = False  # what one human told may be found for others
+    show_owner_files: bool = False  # USER.md and MEMORY.md also where others are present
+    recall_tokens: Annotated[int, checks.between(0, 100_000)] = 800  # before a turn; 0: none
+    upkeep: Annotated[Any, checks.minutes] = 30.0  # minutes of quiet; 0.0 when it is "none"
+    core_file_size: Count = 16_000  # characters of a persona file that an agent may write
 
 
 @dataclass(frozen=True)
@@ -144,6 +158,7 @@ class Config:
         default_factory=dict, repr=False
     )
     embeddings: Embeddings = Embeddings()
+    memory: Memory = Memory()
     search: Search = Search()
     tools: Tools = Tools()
     management: Management = Management()

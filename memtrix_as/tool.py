@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Protocol, get_type_hints
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from memtrix_as.errors import ToolError
 from memtrix_as.messages import Place, ToolSpec
+
+T = TypeVar("T")
 
 
 class Stream(Protocol):
@@ -47,6 +49,16 @@ class ToolContext:
     sender: str
     event_id: str
     timezone: tzinfo
+    session_id: int = 0
+    turn_id: int = 0
+    services: Mapping[type, Any] = field(default_factory=dict)
+
+    def get(self, kind: type[T]) -> T:
+        """The service of this kind, such as the agent's journals; ToolError if there is none."""
+        if kind not in self.services:
+            raise ToolError(f"{kind.__name__} is not there in this turn.")
+        service: T = self.services[kind]
+        return service
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,7 @@ async def test_an_index_made_anew_replaces_the_old_one(pool: Any) -> None:
 def found(n: int, score: float, day: int = 1, start: int = 0, covered: float = 1.0) -> Found:
     when = date(2026, 5, day)
     return Found(
-        n, "source", start, when, "", ["a", "b"], [], None, None, None, score, covered, None
+        n, "source", start, when, "", ["a", "b"], [], [], None, None, None, score, covered, None
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class Means:
     tools: Mapping[str, Tool]
     config: Config
     read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
+    services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
 
 
 async def answer(means: Means, item: Item, lease: Lease) -> bool:
@@ -151,7 +152,10 @@ class _Work:
                 self._say(stored.message.text)
                 self._texts.append(stored.message.text)
         place, sender = self._incoming.place, self._incoming.sender
-        ctx = ToolContext(place, sender, self._incoming.event_id, config.timezone)
+        ctx = ToolContext(
+            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
+            self._turn.id, self._means.services,
+        )  # fmt: skip
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
             self._feed, config.limits.tool_rounds,

@@ -16,13 +16,15 @@ class Agent:
     verbose: bool
     reasoning: bool
     shown_name: str | None = None
+    recall: bool = True
 
 
 async def load(db: Connection | Pool) -> list[Agent]:
     """All agents, the main one first."""
     rows = await db.fetch(
         """
-        select name, user_id, display_name, main, model, "verbose", reasoning, shown_name
+        select name, user_id, display_name, main, model, "verbose", reasoning, shown_name,
+            recall
         from agents order by main desc, name
         """
     )
@@ -63,8 +65,8 @@ async def keep_main(pool: Pool, agent: Agent) -> None:
 
 
 async def switch(db: Connection | Pool, name: str, setting: str, on: bool) -> None:
-    """Set `verbose` or `reasoning` of an agent."""
-    column = {"verbose": '"verbose"', "reasoning": "reasoning"}[setting]
+    """Set `verbose`, `reasoning` or `recall` of an agent."""
+    column = {"verbose": '"verbose"', "reasoning": "reasoning", "recall": "recall"}[setting]
     await db.execute(f"update agents set {column} = $2 where name = $1", name, on)
 
 

@@ -51,6 +51,7 @@ class Found:
     day: date
     heading: str
     parts: list[str]
+    messages: list[int]
     events: list[str]
     room_id: str | None
     first_line: int | None
@@ -58,6 +59,9 @@ class Found:
     score: float
     covered: float
     cosine: float | None
+
+
+_KNOWN = "people @> {0} or '*' = any(people)"  # to all of these
 
 
 class _Arguments(list[Any]):
@@ -116,9 +120,11 @@ def _filters(query: Query, arguments: _Arguments) -> tuple[str, str]:
     if query.people is not None:
         people = arguments.add(sorted(set(query.people)), "text[]")
         conditions.append(
-            f"audience = any (array(select id from audiences where people @> {people}))"
+            f"audience = any (array(select id from audiences where {_KNOWN.format(people)}))"
         )
-        open_to_all = f"(select not exists (select from audiences where not people @> {people}))"
+        open_to_all = (
+            f"(select not exists (select from audiences where not ({_KNOWN.format(people)})))"
+        )
     if query.first or query.last:
         open_to_all = "false"
     if query.first:
@@ -174,9 +180,11 @@ def _statement(query: Query, arguments: _Arguments, dimensions: int) -> str:
             limit {POOL}),
         near as materialized ({near}),
         scored as materialized (
-            select c.passage, coalesce(c.cosine, {cosine}) as cosine, coalesce(l.every, 0)::float8 as lexical,
+            select c.passage, coalesce(c.cosine, {cosine}) as cosine,
+                coalesce(l.every, 0)::float8 as lexical,
                 coalesce(l.telling, 0)::float8 as telling
-            from (select passage, n.cosine from spotted full join near n using (passage)) c, lateral (
+            from (select passage, n.cosine from spotted
+                  full join near n using (passage)) c, lateral (
                 select sum(score) as every, sum(score) filter (where x.telling) as telling
                 from (select a.telling,
                         a.idf * p.count / (p.count + 0.3::real + m.slope * p.length) as score
@@ -203,7 +211,7 @@ def _fused(query: Query, arguments: _Arguments) -> str:
                 select w.words,
                     coalesce(greatest(s.cosine, 0) / b.cosine, w.words) as vector) x
             order by score desc, s.passage desc limit {limit})
-        select p.id, p.source, p.start, p.day, p.heading, p.parts, p.events, p.room_id,
+        select p.id, p.source, p.start, p.day, p.heading, p.parts, p.messages, p.events, p.room_id,
             p.first_line, p.last_line, f.score, f.cosine,
             f.telling / greatest(i.score, 1e-9) as covered
         from fused f join passages p on p.id = f.passage, ideal i

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from memtrix_as.db import queue
-from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.db.pool import Connection, Pool, to_json
 from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
 
@@ -21,6 +21,7 @@ class Arrival:
     agent: str
     event_id: str | None
     payload: Any
+    people: tuple[str, ...] | None = None  # the humans in the room; None: look when it is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,14 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
     await db.execute(
         f"""
         with arrived as (
-            insert into inbox (lane, kind, room_id, agent, event_id, payload)
-            select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-                $6::jsonb[])
+            insert into inbox (lane, kind, room_id, agent, event_id, payload, people)
+            select lane, kind, room_id, agent, event_id, payload,
+                case when kind = 'message' then coalesce(
+                    (select array_agg(p) from jsonb_array_elements_text(people::jsonb) p),
+                    array(select user_id from members m where m.room_id = a.room_id
+                          and user_id not in (select user_id from agents))) end
+            from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[],
+                $7::text[]) as a (lane, kind, room_id, agent, event_id, payload, people)
             on conflict do nothing
             returning lane),
         woken as (
@@ -82,6 +88,8 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         [a.agent for a in arrivals],
         [a.event_id for a in arrivals],
         [a.payload for a in arrivals],
+        # As text: asyncpg takes a list within a list for one more dimension of the array.
+        [None if a.people is None else to_json(a.people) for a in arrivals],
     )
 
 

@@ -19,7 +19,7 @@ class Row:
     indexed: str
     hash: bytes
     counts: Mapping[str, int]
-    people: Sequence[str] = ()  # the humans who may know it
+    people: Sequence[str] = ()  # the humans who may know it; '*' is everybody
     lines: tuple[int, int] | None = None
     messages: Sequence[int] = ()
     events: Sequence[str] = ()
@@ -89,7 +89,7 @@ async def _audiences(connection: Connection, rows: Sequence[Row]) -> dict[tuple[
     found = {}
     for people in {_people(row) for row in rows}:
         await connection.execute(
-            "insert into audiences (people) select $1 where not exists"
+            "insert into audiences (people) select $1::text[] where not exists"
             " (select from audiences where people = $1) on conflict do nothing",
             people,
         )
@@ -224,7 +224,8 @@ async def around(
         join passages p on p.agent = $1 and p.source = w.source and p.start <= w.last
             and p.start + cardinality(p.parts) > w.first
         where $5::text[] is null
-           or p.audience = any (array(select id from audiences where people @> $5))
+           or p.audience = any (array(
+               select id from audiences where people @> $5 or '*' = any(people)))
         """,
         agent,
         [place.source for place in places],

@@ -10,6 +10,8 @@ from memtrix_as.errors import DatabaseError
 # One transaction of events at a time, whoever brings it: membership must be applied in order.
 INTAKE_LOCK = 0x4D580001
 
+MOST_HUMANS = 50  # of a room, that are loaded for each event
+
 
 @dataclass(frozen=True, slots=True)
 class Room:
@@ -58,12 +60,12 @@ async def note(connection: Connection, event_ids: Collection[str]) -> set[str]:
 async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Room]:
     """The rooms that we know among these; of many humans fifty are as good as all."""
     rows = await connection.fetch(
-        """
+        f"""
         select r.room_id, r.synced,
             array(select a.name from members join agents a using (user_id)
                   where room_id = r.room_id) as agents,
             array(select user_id from members where room_id = r.room_id
-                  and user_id not in (select user_id from agents) limit 50) as humans
+                  and user_id not in (select user_id from agents) limit {MOST_HUMANS}) as humans
         from rooms r where r.room_id = any($1)
         """,
         list(room_ids),
@@ -176,6 +178,18 @@ async def waiting(connection: Connection, room_id: str) -> list[tuple[int, dict[
         room_id,
     )
     return [(row["id"], row["payload"]) for row in rows]
+
+
+async def humans(db: Connection | Pool, room_id: str) -> tuple[str, ...]:
+    """User ids of all humans that are joined to the room."""
+    rows = await db.fetch(
+        """
+        select user_id from members
+        where room_id = $1 and user_id not in (select user_id from agents) order by user_id
+        """,
+        room_id,
+    )
+    return tuple(row["user_id"] for row in rows)
 
 
 async def agents_in(pool: Pool, room_id: str) -> list[str]:

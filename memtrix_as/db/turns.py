@@ -24,6 +24,7 @@ class Turn:
     model: str
     verbose: bool
     reasoning: bool
+    recall: bool
     agent_name: str
 
 
@@ -109,12 +110,15 @@ async def begin(
                 do update set agent = excluded.agent
             returning id),
         begun as (
-            insert into turns (id, session_id, event_id, sender, thread)
-            select $1, id, $4, $5, $6 from session returning id, session_id, state),
+            insert into turns (id, session_id, event_id, sender, thread, people)
+            select $1, id, $4, $5, $6,
+                array(select user_id from members where room_id = $3
+                      and user_id = any (select unnest(people) from inbox where id = $1))
+            from session returning id, session_id, state),
         said as (
             insert into messages (session_id, turn_id, role, text, tokens, event_id)
             select session_id, id, $7, $8, $9, $4 from begun)
-        select t.*, a.model, a.verbose, a.reasoning, a.display_name as agent_name
+        select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name
         from (select * from begun union all
               select id, session_id, state from turns where id = $1) t, agents a, item
         where a.name = $2

@@ -10,7 +10,7 @@ from uuid import UUID
 from memtrix_as.config import Role
 from memtrix_as.db import inbox
 from memtrix_as.db.inbox import Arrival
-from memtrix_as.db.rooms import Room
+from memtrix_as.db.rooms import MOST_HUMANS, Room
 from memtrix_as.matrix import html
 from memtrix_as.matrix.content import KEY
 from memtrix_as.messages import Attachment, Incoming, Place
@@ -162,7 +162,8 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
             what = "command"
             if command[0] in CONTROLS:
                 lane = inbox.controls(room.room_id, agent)
-        arrivals.append(_arrival(event, lane, what, agent))
+        people = tuple(sorted(room.humans)) if len(room.humans) < MOST_HUMANS else None
+        arrivals.append(replace(_arrival(event, lane, what, agent), people=people))
     return Decision(tuple(arrivals))
 
 

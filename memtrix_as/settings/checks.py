@@ -141,6 +141,23 @@ def who(value: str) -> str:
     return value
 
 
+def user_id(value: str) -> str:
+    """A whole Matrix user id."""
+    if not re.fullmatch(rf"@[^:\s]+:{SERVER_NAME}", value):
+        raise ValueError("found {found}, expected a Matrix id such as @you:memtrix.local")
+    return value
+
+
+def minutes(value: object) -> float:
+    """Minutes, or `none` for never, which is 0."""
+    if value == "none":
+        return 0.0
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= 1440:  # type: ignore[arg-type]
+        raise ValueError("found {found}, expected minutes up to 1440, or none")
+    return float(value)  # type: ignore[arg-type]
+
+
 def alias(value: str) -> str:
     if not re.fullmatch(rf"#[^:\s\x00]+(?::{SERVER_NAME})?", value):
         raise ValueError('found {found}, expected a room alias in quotes, such as "#memtrix-admin"')

@@ -41,6 +41,8 @@ def settings(
         },
         "models": {MODEL: {"provider": "scripted", "model": "scripted"}},
         "permissions": {DOMAIN: "user"},
+        # torch takes ten seconds of a processor; the tests of memory set a model themselves
+        "embeddings": {"model": "none"},
     }
 
 

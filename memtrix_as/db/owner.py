@@ -1,0 +1,21 @@
+"""The human that an installation belongs to, as far as it has been found out."""
+
+from memtrix_as.db.pool import Connection, Pool
+
+
+async def get(db: Connection | Pool) -> str | None:
+    found: str | None = await db.fetchval("select user_id from owner")
+    return found
+
+
+async def note(db: Connection | Pool, user_id: str, admin: bool) -> None:
+    """Let somebody be the owner if there is none; an administrator also in place of who is none."""
+    await db.execute(
+        """
+        insert into owner (user_id, admin) values ($1, $2)
+        on conflict (one) do update set user_id = excluded.user_id, admin = true
+            where excluded.admin and not owner.admin
+        """,
+        user_id,
+        admin,
+    )
