@@ -27,6 +27,8 @@ from memtrix_as.matrix.intake import World
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
+from memtrix_as.memory.keeper import Keeper
+from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.providers.catalog import Models
 
@@ -69,9 +71,14 @@ class App:
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
-        services: dict[type, Any] = {Companies: Companies(pool, config)}
+        companies, keeper = Companies(pool, config), Keeper(pool, dsn, config)
+        services: dict[type, Any] = {
+            Companies: companies,
+            Keeper: keeper,
+            Recollection: Recollection(pool, companies, lambda: keeper.embedders),
+        }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
-        handlers = _handlers(means, rooms)
+        handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         service = config.appservice
@@ -86,6 +93,8 @@ class App:
         await queue.start()
         stack.push_async_callback(chat.close)
         stack.push_async_callback(queue.stop)
+        stack.push_async_callback(keeper.stop)
+        keeper.start()
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
@@ -164,7 +173,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("Joining the homeserver failed: %s", exc, exc_info=exc)
 
 
-def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
+def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
     """Who handles which kind of inbox item."""
 
     def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
@@ -174,11 +183,20 @@ def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
 
         return handler
 
+    def remembered(handle: Handler) -> Handler:
+        async def handler(item: Item, lease: Lease) -> bool:
+            try:
+                return await handle(item, lease)
+            finally:
+                wake()
+
+        return handler
+
     return {
-        "message": partial(turn.answer, means),
+        "message": remembered(partial(turn.answer, means)),
         "command": partial(commands.run, means),
         "edit": partial(corrections.edit, means),
-        "redaction": partial(corrections.withdraw, means),
+        "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
         "invite": matrix(rooms.invited),
         "decline": matrix(rooms.unwanted),

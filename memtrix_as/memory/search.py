@@ -50,6 +50,7 @@ class Hit:
     source: str
     room_id: str | None
     event: str | None
+    messages: tuple[int, ...]  # of a conversation: those of the passage itself
     lines: tuple[int, int] | None  # of a journal: where the passage itself stands
     first: int  # the range of the source's parts that the text shows …
     last: int
@@ -67,13 +68,14 @@ async def search(
     last: date | None = None,
     limit: int = 5,
     weight: float = WEIGHT,
+    patience: float = PATIENCE,
 ) -> list[Hit]:
     """What fits the question, best first; nothing when nothing does.
 
     `people` are the humans present: only what each of them may know is found; None asks without
     that wall, and [] stands for an agent on its own. `embedders` are those that may be asked, so
     that while a new model's vectors are made the old ones serve; one that is not ready is not
-    waited for.
+    waited for, and one that is longer than `patience` seconds about it is not either.
     """
     asked = words(question)
     query = Query(
@@ -85,7 +87,7 @@ async def search(
         weight=weight,
         telling=telling(asked),
     )
-    query, background = await _with_vector(pool, embedders, question, query)
+    query, background = await _with_vector(pool, embedders, query, question, patience)
     found = fitting(await hybrid.find(pool, query), background)
     chosen = choose(found, dates(question), limit)
     return await _shown(pool, query, chosen)
@@ -137,14 +139,14 @@ def _overlap(one: Found, other: Found) -> bool:
 
 
 async def _with_vector(
-    pool: Pool, embedders: Sequence[Embedder], question: str, query: Query
+    pool: Pool, embedders: Sequence[Embedder], query: Query, question: str, patience: float
 ) -> tuple[Query, float]:
     ready = {embedder.name: embedder for embedder in embedders if embedder.ready}
     serving = await vectors.serving(pool, list(ready)) if ready else None
     if serving is None:
         return query, 0.0
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             vector = await ready[serving.model].embed_query(question)
     except (TimeoutError, ModelError, ConfigError) as exc:
         log.warning("Memory is searched by words alone: %s", exc or "the model is too slow")
@@ -195,6 +197,7 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         found.source,
         found.room_id,
         event,
+        tuple(found.messages),
         lines,
         numbers[0],
         numbers[-1],
