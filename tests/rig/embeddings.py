@@ -1,5 +1,6 @@
 """A real small embedding model behind `/v1/embeddings`: one process for all tests of a session."""
 
+import asyncio
 import importlib
 import json
 
@@ -21,6 +22,7 @@ class EmbeddingServer:
 
     def __init__(self) -> None:
         self._embedder = LocalEmbedder(model_path())
+        self._held: dict[str, asyncio.Event] = {}
         app = web.Application()
         app.router.add_post("/v1/embeddings", self._answer)
         self._server = TestServer(app)
@@ -38,8 +40,20 @@ class EmbeddingServer:
         """The section `embeddings` of a config.yaml."""
         return {"model": NAME, "base_url": str(self._server.make_url("")).rstrip("/")}
 
+    def hold(self, model: str) -> None:
+        """Answer nothing that is asked of this model, until `release`."""
+        self._held[model] = asyncio.Event()
+
+    def release(self) -> None:
+        for held in self._held.values():
+            held.set()
+        self._held.clear()
+
     async def _answer(self, request: web.Request) -> web.Response:
-        texts = json.loads(await request.read())["input"]
+        body = json.loads(await request.read())
+        if held := self._held.get(body["model"]):
+            await held.wait()
+        texts = body["input"]
         vectors = await self._embedder.embed_documents(texts)
         rows = [{"index": n, "embedding": list(vector)} for n, vector in enumerate(vectors)]
         return web.json_response({"object": "list", "data": rows})
