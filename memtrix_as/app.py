@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import commands, condense, corrections, turn
+from memtrix_as.agent import commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
+from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
 from memtrix_as.db import agents
 from memtrix_as.db.agents import Agent
@@ -95,6 +96,8 @@ class App:
         stack.push_async_callback(queue.stop)
         stack.push_async_callback(keeper.stop)
         keeper.start()
+        if config.memory.upkeep:
+            self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
@@ -139,6 +142,17 @@ class App:
             ours=(f"@{config.appservice.sender_localpart}:{domain}",),
         )
 
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until the service stops."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(_log_failure)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
     def _user_of(self, agent: str) -> str:
         return next(user for user, name in self.world().agents.items() if name == agent)
 
@@ -170,7 +184,7 @@ class App:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()):
-        log.error("Joining the homeserver failed: %s", exc, exc_info=exc)
+        log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
 def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
@@ -198,6 +212,7 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
         "edit": partial(corrections.edit, means),
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
+        upkeep.KIND: partial(upkeep.condense, means),
         "invite": matrix(rooms.invited),
         "decline": matrix(rooms.unwanted),
         "arrived": matrix(rooms.settle),

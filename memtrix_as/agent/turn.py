@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,10 +13,10 @@ from memtrix_as.db import corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
-from memtrix_as.db.sessions import Session
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
-from memtrix_as.memory.recall import Recollection
+from memtrix_as.memory.recall import Recollection, reminder
+from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Chat, Stream, Tool, ToolContext
 
@@ -147,9 +147,14 @@ class _Work:
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
         recalled = min(config.memory.recall_tokens, model.context // 8) if self._turn.recall else 0
         limit = context.budget(model.context, context.tokens(first) + specs + recalled)
-        session = await sessions.load(self._means.pool, self._turn.session_id, limit)
+        session, hits = await asyncio.gather(
+            sessions.load(self._means.pool, self._turn.session_id, limit),
+            self._remember(recalled),
+        )
         prompt = context.fit(session, first, limit)
-        await self._recall(session, prompt.messages, recalled)
+        shown = min((stored.id for stored in session.messages), default=0)
+        memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
+        context.remind(prompt.messages, memory)
         for stored in session.messages:
             if stored.turn_id == self._turn.id and stored.message.role == "assistant":
                 self._asked_by = stored.id
@@ -173,22 +178,13 @@ class _Work:
             await self._store(reply)
         raise ModelEmpty(EMPTY)
 
-    async def _recall(self, session: Session, messages: list[Message], budget: int) -> None:
-        """Put before the human's message what the agent remembers of it.
-
-        Not into the system prompt: what stands before the question can stay in the server's cache.
-        """
-        if Recollection not in self._means.services:
-            return
-        memory = self._means.services[Recollection]
-        place, shown = self._incoming.place, [stored.id for stored in session.messages]
-        found = await memory.before(
-            place.agent, place.room_id, self._incoming.text, budget, min(shown, default=0)
-        )
-        for at in range(len(messages) - 1, -1, -1):
-            if found and messages[at].role == "user":
-                messages[at] = replace(messages[at], text=found + messages[at].text)
-                return
+    async def _remember(self, budget: int) -> list[Hit]:
+        """What the agent remembers of the human's message."""
+        if not budget:
+            return []
+        place, memory = self._incoming.place, self._means.services[Recollection]
+        found: list[Hit] = await memory.before(place.agent, place.room_id, self._incoming.text)
+        return found
 
     def _feed(self, delta: Delta) -> None:
         self._say(delta.text)
