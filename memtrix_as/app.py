@@ -27,6 +27,7 @@ from memtrix_as.matrix.intake import World
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
+from memtrix_as.memory.journals import Journals
 from memtrix_as.messages import Incoming
 from memtrix_as.providers.catalog import Models
 
@@ -69,7 +70,10 @@ class App:
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
-        services: dict[type, Any] = {Companies: Companies(pool, config)}
+        services: dict[type, Any] = {
+            Companies: Companies(pool, config),
+            Journals: Journals(pool, config),
+        }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
         handlers = _handlers(means, rooms)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)

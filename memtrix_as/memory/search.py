@@ -40,7 +40,7 @@ STRAY = 0.3  # of that: what a passage must bring to be shown beside a better on
 class Hit:
     """A passage that fits, with its neighbours.
 
-    `event` in `room_id` is the message that fits best, where the passage is of a conversation.
+    `event` in `room_id` is the message that fits best, or that a journal's entry was made of.
     """
 
     day: date
@@ -50,7 +50,6 @@ class Hit:
     source: str
     room_id: str | None
     event: str | None
-    lines: tuple[int, int] | None  # of a journal: where the passage itself stands
     first: int  # the range of the source's parts that the text shows …
     last: int
     own: tuple[int, int]  # … and that of the passage within it
@@ -184,9 +183,6 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         best = max(range(len(fitting)), key=fitting.__getitem__)
         event = found.events[best] or next(filter(None, found.events))
     numbers = sorted(parts)
-    lines = None
-    if found.first_line is not None and found.last_line is not None:
-        lines = (found.first_line, found.last_line)
     return Hit(
         found.day,
         found.heading,
@@ -195,7 +191,6 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         found.source,
         found.room_id,
         event,
-        lines,
         numbers[0],
         numbers[-1],
         (found.start, found.start + len(found.parts) - 1),

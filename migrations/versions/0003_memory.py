@@ -63,14 +63,19 @@ create table journal_entries (
     messages bigint[] not null default '{}',    -- what it was made of
     events text[] not null default '{}',
     author text not null check (author in ('agent', 'upkeep', 'import')),
+    imported boolean not null default false,    -- from a file: the same file again replaces it
     turn_id bigint references turns,
     created_at timestamptz not null default now(),
     removed_at timestamptz                      -- taken out by a rewrite; kept, and shown to nobody
 );
 create index journal_entries_day on journal_entries (agent, day, place) where removed_at is null;
+
+-- A journal is no text with lines any more.
+alter table passages drop column first_line, drop column last_line;
 """
 
 DOWN = """
+alter table passages add first_line int, add last_line int;
 drop table journal_entries, looks, persona_versions, owner;
 alter table sessions drop journaled_to;
 alter table turns drop indexed, drop people;
