@@ -28,6 +28,7 @@ from memtrix_as.matrix.intake import World
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
+from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
@@ -77,6 +78,7 @@ class App:
             Companies: companies,
             Keeper: keeper,
             Recollection: Recollection(pool, companies, lambda: keeper.embedders),
+            Journals: Journals(pool, config),
         }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)

@@ -25,6 +25,14 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class JournalError(MemtrixError):
+    """A journal cannot be written as asked."""
+
+
+class JournalChanged(JournalError):
+    """A rewrite would take out entries that its writer has not seen."""
+
+
 class HomeserverError(MemtrixError):
     """The homeserver refused a request, or could not be reached.
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop
@@ -166,8 +167,8 @@ class _Work:
             self._turn.id, self._means.services,
         )  # fmt: skip
         steps = loop.run(
-            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
-            self._feed, config.limits.tool_rounds,
+            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx,
+            partial(self._gate, ctx), self._feed, config.limits.tool_rounds,
         )  # fmt: skip
         async for reply in steps:
             if reply.message.role == "assistant":
@@ -196,8 +197,9 @@ class _Work:
             self.streamed += piece
             self._stream.feed(piece)
 
-    async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
-        if tool.confirm:
+    async def _gate(self, ctx: ToolContext, call: ToolCall, tool: Tool) -> str | None:
+        asks = await tool.confirm_if(ctx, call.arguments) if tool.confirm_if else None
+        if tool.confirm or asks:
             return f"{tool.name} was not run: nobody could be asked for permission."
         pool = self._means.pool
         if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):

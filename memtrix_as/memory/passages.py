@@ -2,19 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+
+from memtrix_as.memory.markdown import Fences, heading, is_bullet
 
 TARGET = 160  # tokens: a passage ends before the piece that would lead over it
 LONGEST = 240  # tokens of one piece; a longer paragraph or message is cut into several
 
 # The sections that every journal has. One that is empty is the form, and not a text.
-SECTIONS = frozenset({"Conversations", "Learned", "Decisions", "Tasks", "Notes"})
-
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+SECTIONS = ("Conversations", "Learned", "Decisions", "Tasks", "Notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,10 @@ class Passage:
     start: int
     parts: tuple[str, ...]
     people: tuple[str, ...]  # the humans who may know it
-    lines: tuple[int, int] | None = None  # of a journal: the first and the last, from 1
-    messages: tuple[int, ...] = ()  # of a conversation: for each part its message …
-    events: tuple[str, ...] = ()  # … and its event, empty where there is none
+    messages: tuple[int, ...] = ()  # of a conversation: for each part its message
+    # For each part its event, empty where there is none. In a journal an entry may be made of
+    # several messages: their other events follow, so that the passage is found by each.
+    events: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -78,20 +77,30 @@ def tokens(text: str) -> int:
     return len(text.encode("utf-8", "replace")) // 4 + 1
 
 
-def cut_journal(source: str, day: date, markdown: str, people: Sequence[str] = ()) -> list[Passage]:
+def cut_journal(
+    source: str,
+    day: date,
+    markdown: str,
+    people: Sequence[str] = (),
+    events: Mapping[int, Sequence[str]] | None = None,
+) -> list[Passage]:
     """A day's journal along its headings, bullets and paragraphs; nothing of it is lost.
 
     A passage stays within its section. Appending changes no passage but the section's last.
+    `events` are those of the messages that a line, counted from 1, was made of.
     """
 
-    def passage(heading: str, group: Sequence[tuple[int, str]]) -> Passage:
+    def passage(title: str, group: Sequence[tuple[int, str]]) -> Passage:
         parts = tuple(piece for _, piece in group)
-        lines = (group[0][0], group[-1][0])
         start = sum(len(before.parts) for before in passages)
-        return Passage(source, day, heading, start, parts, tuple(people), lines)
+        made_of = [tuple((events or {}).get(line, ())) for line, _ in group]
+        own = [of[0] if of else "" for of in made_of]
+        more = dict.fromkeys(event for of in made_of for event in of if event not in own)
+        links = (*own, *more) if any(own) else ()
+        return Passage(source, day, title, start, parts, tuple(people), events=links)
 
     passages: list[Passage] = []
-    for heading, block in _sections(markdown):
+    for title, block in _sections(markdown):
         group: list[tuple[int, str]] = []
         size = 0
         for unit in _units(block):
@@ -99,12 +108,12 @@ def cut_journal(source: str, day: date, markdown: str, people: Sequence[str] = (
             for chunk in _fitting(pieces):
                 cost = sum(tokens(piece) for _, piece in chunk)
                 if group and size + cost > TARGET:
-                    passages.append(passage(heading, group))
+                    passages.append(passage(title, group))
                     group, size = [], 0
                 group += chunk
                 size += cost
         if group:
-            passages.append(passage(heading, group))
+            passages.append(passage(title, group))
     return passages
 
 
@@ -165,7 +174,7 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     path: list[tuple[int, str]] = []
     block: list[tuple[int, str]] = []
     own: tuple[int, str] | None = None  # the heading's own line
-    fence = ""
+    fences = Fences()
 
     def section(deeper: bool) -> Iterator[tuple[str, list[tuple[int, str]]]]:
         name = " > ".join(title for _, title in path)
@@ -175,20 +184,15 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
             yield " > ".join(title for _, title in path[:-1]), [own]
 
     for number, line in enumerate(markdown.replace("\r\n", "\n").split("\n"), 1):
-        if found := _FENCE.match(line):
-            if not fence:
-                fence = found[1]
-            elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-                fence = ""
-        heading = None if fence else _HEADING.match(line)
-        if not heading:
+        found = None if fences.code(line) else heading(line)
+        if not found:
             block.append((number, line))
             continue
-        level = len(heading[1])
+        level, title = found
         yield from section(deeper=bool(path) and level > path[-1][0])
         while path and path[-1][0] >= level:
             path.pop()
-        path.append((level, (heading[2] or "").strip()))
+        path.append((level, title))
         block, own = [], (number, line)
     yield from section(deeper=False)
 
@@ -196,21 +200,18 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
 def _units(block: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     """A section's bullets and paragraphs, without blank lines; a bullet keeps what is under it."""
     unit: list[tuple[int, str]] = []
-    fence = ""
+    fences = Fences()
     blank = False
     for number, line in block:
-        if not fence and not line.strip():
+        within = bool(fences.open)
+        fences.code(line)
+        if not within and not line.strip():
             blank = True
             continue
-        new = not fence and (_BULLET.match(line) or (blank and not line[:1].isspace()))
+        new = not within and (is_bullet(line) or (blank and not line[:1].isspace()))
         if unit and new:
             yield unit
             unit = []
-        if found := _FENCE.match(line):
-            if not fence:
-                fence = found[1]
-            elif line.strip().startswith(fence):
-                fence = ""
         if line.strip():
             unit.append((number, line))
         blank = False

@@ -40,7 +40,7 @@ STRAY = 0.3  # of that: what a passage must bring to be shown beside a better on
 class Hit:
     """A passage that fits, with its neighbours.
 
-    `event` in `room_id` is the message that fits best, where the passage is of a conversation.
+    `event` in `room_id` is the message that fits best, or that a journal's entry was made of.
     """
 
     day: date
@@ -50,8 +50,7 @@ class Hit:
     source: str
     room_id: str | None
     event: str | None
-    messages: tuple[int, ...]  # of a conversation: those of the passage itself
-    lines: tuple[int, int] | None  # of a journal: where the passage itself stands
+    messages: tuple[int, ...]  # those that the passage itself is of, or was made of
     first: int  # the range of the source's parts that the text shows …
     last: int
     own: tuple[int, int]  # … and that of the passage within it
@@ -186,9 +185,6 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         best = max(range(len(fitting)), key=fitting.__getitem__)
         event = found.events[best] or next(filter(None, found.events))
     numbers = sorted(parts)
-    lines = None
-    if found.first_line is not None and found.last_line is not None:
-        lines = (found.first_line, found.last_line)
     return Hit(
         found.day,
         found.heading,
@@ -198,7 +194,6 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         found.room_id,
         event,
         tuple(found.messages),
-        lines,
         numbers[0],
         numbers[-1],
         (found.start, found.start + len(found.parts) - 1),
