@@ -194,4 +194,4 @@ def borne_out(text: str, cited: Sequence[Line]) -> bool:
     if not all(set(words(each)) <= there for each in certain):
         return False
     told = telling(words(text))
-    return sum(word in there for word in told) >= SHARE * len(told)
+    return bool(told) and sum(word in there for word in told) >= SHARE * len(told)
