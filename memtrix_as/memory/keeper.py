@@ -91,7 +91,9 @@ class Keeper:
             except (ModelError, ConfigError) as exc:
                 if str(exc) != self.trouble:
                     self.trouble = str(exc)
-                    log.warning("%s waits; memory is searched by words alone: %s", name, exc)
+                    # To do without the library is a choice; anything else is trouble.
+                    level = logging.INFO if str(exc) == embedders.INSTALL else logging.WARNING
+                    log.log(level, "%s waits; memory is searched by words alone: %s", name, exc)
             except DOWN as exc:
                 log.warning("%s waits for the database: %s", name, exc)
                 pause = 2.0

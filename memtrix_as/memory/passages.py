@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 
 from memtrix_as.memory.markdown import Fences, heading, is_bullet
 
@@ -86,34 +87,33 @@ def cut_journal(
 ) -> list[Passage]:
     """A day's journal along its headings, bullets and paragraphs; nothing of it is lost.
 
-    A passage stays within its section. Appending changes no passage but the section's last.
-    `events` are those of the messages that a line, counted from 1, was made of.
+    A passage stays within its section, and begins amid the one before. Appending changes the last
+    passages of the section only. `events` are those of the messages that a line, counted from 1,
+    was made of.
     """
 
-    def passage(title: str, group: Sequence[tuple[int, str]]) -> Passage:
-        parts = tuple(piece for _, piece in group)
-        start = sum(len(before.parts) for before in passages)
+    def passage(title: str, start: int, group: Sequence[tuple[int, str]]) -> Passage:
         made_of = [tuple((events or {}).get(line, ())) for line, _ in group]
         own = [of[0] if of else "" for of in made_of]
         more = dict.fromkeys(event for of in made_of for event in of if event not in own)
         links = (*own, *more) if any(own) else ()
+        parts = tuple(piece for _, piece in group)
         return Passage(source, day, title, start, parts, tuple(people), events=links)
 
     passages: list[Passage] = []
+    begin = 0
     for title, block in _sections(markdown):
-        group: list[tuple[int, str]] = []
-        size = 0
-        for unit in _units(block):
-            pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
-            for chunk in _fitting(pieces):
-                cost = sum(tokens(piece) for _, piece in chunk)
-                if group and size + cost > TARGET:
-                    passages.append(passage(title, group))
-                    group, size = [], 0
-                group += chunk
-                size += cost
-        if group:
-            passages.append(passage(title, group))
+        chunks = [
+            chunk
+            for unit in _units(block)
+            for chunk in _fitting([(n, piece) for n, line in unit for piece in _pieces(line)])
+        ]
+        sizes = [sum(tokens(piece) for _, piece in chunk) for chunk in chunks]
+        starts = [begin, *(begin + n for n in accumulate(map(len, chunks)))]
+        for first, last in _windows(sizes):
+            group = [line for chunk in chunks[first:last] for line in chunk]
+            passages.append(passage(title, starts[first], group))
+        begin = starts[-1]
     return passages
 
 
