@@ -155,14 +155,14 @@ def cut_conversation(source: str, said: Sequence[Said]) -> list[Passage]:
 
 def _windows(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and after the last of each window of pieces with these sizes; they half overlap."""
-    first = 0
-    while first < len(sizes):
+    first = reached = 0
+    while reached < len(sizes):
         last = first + 1
         while last < len(sizes) and sum(sizes[first : last + 1]) <= TARGET:
             last += 1
-        yield first, last
-        if last == len(sizes):
-            return
+        if last > reached:  # else it is all in the one before
+            yield first, last
+            reached = last
         first += max(1, (last - first) // 2)
 
 
