@@ -20,6 +20,7 @@ from memtrix_as.memory.journal_text import Piece, added, audience, cut, lines, r
 from memtrix_as.memory.words import words
 
 ENTRY = 4_000  # characters of an entry that is written here; files may bring longer ones
+SECTION = 200  # characters of a heading
 DAY = 200_000  # characters of a day
 
 People = Sequence[str] | None
@@ -283,6 +284,8 @@ def _visible(entries: Iterable[Entry], people: People) -> list[Entry]:
 
 def _bounded(day: date, there: Iterable[Entry], new: Sequence[Entry]) -> None:
     for entry in new:
+        if len(entry.section) > SECTION:
+            raise JournalError(f"{entry.section[:60]!r} … is too long for the name of a section.")
         if len(entry.text) > ENTRY:
             raise JournalError(
                 f"An entry has {len(entry.text):,} characters; at most {ENTRY:,} are kept. Make "

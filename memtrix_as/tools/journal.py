@@ -127,7 +127,7 @@ async def write_memory_file(
         section: Conversations, Learned, Decisions, Tasks or Notes.
         date: The day as 2026-03-18, or "yesterday"; today if it is left out.
     """
-    here, journals = await _present(ctx), ctx.get(Journals)
+    here = await _present(ctx)
     day = _day(date, here.today)
     if not content.strip():
         raise ToolError("There is nothing to write: content is empty.")
