@@ -174,9 +174,9 @@ def test_marks_survive_a_file(markdown: str, people: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        {}, {"for": []}, {"for": "x"}, {"for": [1]}, {"for": ["anna"]}, [], {"for": ["*"], "by": "x"},
-        {"for": ["*"], "at": "noon"}, {"for": ["*"], "at": "2026-03-18"}, {"for": ["*"], "room": 1},
-        {"for": ["*"], "events": [1]}, {"for": ["*"], "at": 5},
+        {}, {"for": []}, {"for": "x"}, {"for": [1]}, {"for": ["anna"]}, [],
+        {"for": ["*"], "by": "x"}, {"for": ["*"], "at": "noon"}, {"for": ["*"], "room": 1},
+        {"for": ["*"], "at": "2026-03-18"}, {"for": ["*"], "events": [1]}, {"for": ["*"], "at": 5},
     ],
 )  # fmt: skip
 def test_a_broken_mark_is_text(said: Any) -> None:

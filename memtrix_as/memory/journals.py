@@ -148,7 +148,8 @@ class Journals:
             if session_id:
                 await rows.journaled(connection, session_id)
                 seen = await looks.looked(connection, session_id, look_name(day))
-                if seen == journal(day, _visible(before, reader)).hash:
+                then = journal(day, _visible(before, reader))
+                if seen == then.hash or not then.entries:
                     now = journal(day, _visible(after, reader))
                     await looks.look(connection, session_id, look_name(day), now.hash)
         return len(new)
