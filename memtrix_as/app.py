@@ -14,7 +14,6 @@ from memtrix_as.agent.turn import Means
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
 from memtrix_as.db import agents
-from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
@@ -129,19 +128,14 @@ class App:
 
     async def _know_ourselves(self, pool: Pool) -> None:
         config = self._config
-        main, name = config.main_agent, config.appservice.bot_username
-        domain = config.homeserver.domain
-        wanted = Agent(
-            name, f"@{name}:{domain}", main.name, True, main.model, main.verbose, main.reasoning
-        )
-        await agents.keep_main(pool, wanted)
+        await agents.keep_main(pool, agents.main(config))
         everyone = await agents.load(pool)
         self._world = World(
             agents={a.user_id: a.name for a in everyone},
             display_names={a.name: a.display_name for a in everyone},
-            main=name,
+            main=config.appservice.bot_username,
             roles=config.permissions,
-            ours=(f"@{config.appservice.sender_localpart}:{domain}",),
+            ours=(f"@{config.appservice.sender_localpart}:{config.homeserver.domain}",),
         )
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "agent": VALUES | {"config", "db", "providers", "memory"},
     "tools": VALUES | {"memory", "db"},
 }
-ASSEMBLERS = {"__init__", "__main__", "app", "testing", "terminal", "admin"}
+ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
 
 # Libraries that one part keeps to itself, so that it can be replaced there.
 KEPT = {

@@ -20,6 +20,7 @@ from memtrix_as.memory.journal_text import Piece, added, audience, cut, lines, r
 from memtrix_as.memory.words import words
 
 ENTRY = 4_000  # characters of an entry that is written here; files may bring longer ones
+SECTION = 200  # characters of a heading
 DAY = 200_000  # characters of a day
 
 People = Sequence[str] | None
@@ -147,7 +148,8 @@ class Journals:
             if session_id:
                 await rows.journaled(connection, session_id)
                 seen = await looks.looked(connection, session_id, look_name(day))
-                if seen == journal(day, _visible(before, reader)).hash:
+                then = journal(day, _visible(before, reader))
+                if seen == then.hash or not then.entries:
                     now = journal(day, _visible(after, reader))
                     await looks.look(connection, session_id, look_name(day), now.hash)
         return len(new)
@@ -283,6 +285,8 @@ def _visible(entries: Iterable[Entry], people: People) -> list[Entry]:
 
 def _bounded(day: date, there: Iterable[Entry], new: Sequence[Entry]) -> None:
     for entry in new:
+        if len(entry.section) > SECTION:
+            raise JournalError(f"{entry.section[:60]!r} … is too long for the name of a section.")
         if len(entry.text) > ENTRY:
             raise JournalError(
                 f"An entry has {len(entry.text):,} characters; at most {ENTRY:,} are kept. Make "
