@@ -272,13 +272,3 @@ def _read(answer: Any, number: int) -> list[Vector]:
     if set(found) != set(range(number)) or len({len(v) for v in found.values()}) != 1:
         raise ValueError("the vectors do not belong to the texts")
     return [found[place] for place in range(number)]
-
-
-def from_config(config: Config) -> Embedder | None:
-    """The configured embedder; None where words alone are to be searched."""
-    wanted = config.embeddings
-    if wanted.model == "none":
-        return None
-    if wanted.base_url:
-        return RemoteEmbedder(wanted.model, wanted.base_url, wanted.api_key or "")
-    return LocalEmbedder(wanted.model, wanted.device)
