@@ -289,3 +289,14 @@ def test_the_best_decides_whether_anything_fits() -> None:
     assert fitting([good, poor, bad]) == [good, poor]
     assert fitting([poor, bad]) == []
     assert fitting([]) == []
+
+
+async def test_the_same_words_twice_are_counted_twice(pool: Any) -> None:
+    await index.keep_journal(pool, "memtrix", MAY, "## A\n- A boat.\n## B\n- A car.", [ANNA])
+    twice = "## A\n- A boat.\n## B\n- A car.\n## A\n- A boat."
+    await index.keep_journal(pool, "memtrix", MAY, twice, [ANNA])
+    counted = (
+        "select (select count(*) from passages where 'A boat.' = any(parts) or parts[1] ~ 'boat')"
+    )
+    counted += " = (select passages from terms where term = 'boat')"
+    assert await pool.fetchval(counted)

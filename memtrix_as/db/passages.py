@@ -50,27 +50,34 @@ async def write(db: Connection | Pool, origin: Origin, rows: Sequence[Row]) -> C
             return await write(connection, origin, rows)
     await lock(db, origin.agent)
     stored = await db.fetch(
-        "select id, hash from passages where agent = $1 and source = $2 order by start",
+        """
+        select id, hash, start, messages, events from passages
+        where agent = $1 and source = $2 order by start
+        """,
         origin.agent,
         origin.source,
     )
-    free: dict[bytes, list[int]] = {}
+    free: dict[bytes, list[Any]] = {}
     for found in stored:
-        free.setdefault(found["hash"], []).append(found["id"])
-    kept: list[tuple[int, Row]] = []
+        free.setdefault(found["hash"], []).append(found)
+    kept: list[int] = []
+    moved: list[tuple[Any, ...]] = []
     new: list[Row] = []
     for row in rows:
-        if ids := free.get(row.hash):
-            kept.append((ids.pop(0), row))
+        if same := free.get(row.hash):
+            _, _, *place = found = same.pop(0)
+            kept.append(found["id"])
+            if place != [*_place(row)]:
+                moved.append((found["id"], *_place(row)))
         else:
             new.append(row)
     gone = await db.fetch(
         "delete from passages where agent = $1 and source = $2 and id <> all($3) returning id",
         origin.agent,
         origin.source,
-        [passage for passage, _ in kept],
+        kept,
     )
-    await _move(db, kept)
+    await _move(db, moved)
     await _add(db, origin, new)
     return Change(len(new), len(gone), len(kept))
 
@@ -102,15 +109,10 @@ def _people(row: Row) -> tuple[str, ...]:
     return tuple(sorted(set(row.people)))
 
 
-async def _move(connection: Connection, kept: Sequence[tuple[int, Row]]) -> None:
+async def _move(connection: Connection, moved: Sequence[tuple[Any, ...]]) -> None:
     """The same text may have got another place, and other messages and events."""
     await connection.executemany(
-        """
-        update passages set start = $2, messages = $3, events = $4
-        where id = $1
-          and (start, messages, events) is distinct from ($2, $3::bigint[], $4::text[])
-        """,
-        [(passage, *_place(row)) for passage, row in kept],
+        "update passages set start = $2, messages = $3, events = $4 where id = $1", moved
     )
 
 
@@ -178,6 +180,15 @@ async def _terms(connection: Connection, agent: str, rows: Sequence[Row]) -> dic
         "select term, id from terms where agent = $1 and term = any($2)", agent, words
     )
     return {row["term"]: row["id"] for row in found}
+
+
+async def hashes(connection: Connection, origin: Origin) -> list[bytes]:
+    """Those of the passages that a source has, one for each; they stay so until commit."""
+    await lock(connection, origin.agent)
+    rows = await connection.fetch(
+        "select hash from passages where agent = $1 and source = $2", origin.agent, origin.source
+    )
+    return [row["hash"] for row in rows]
 
 
 async def forget_event(connection: Connection, room_id: str, event_id: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -67,7 +67,7 @@ async def keep_journal(
     """
     origin = Origin(agent, journal_source(day, people, room_id), room_id)
     found = await asyncio.to_thread(cut_journal, origin.source, day, markdown, people, events)
-    return await rows.write(db, origin, await asyncio.to_thread(_rows, found))
+    return await _keep(db, origin, found)
 
 
 async def keep_conversation(
@@ -83,25 +83,42 @@ async def keep_conversation(
         raise ValueError("the messages of one day, or the day itself")
     origin = Origin(agent, conversation_source(room_id, days.pop()), room_id)
     found = await asyncio.to_thread(cut_conversation, origin.source, said)
-    return await rows.write(db, origin, await asyncio.to_thread(_rows, found))
+    return await _keep(db, origin, found)
 
 
-def _rows(passages: Sequence[Passage]) -> list[rows.Row]:
-    return [
-        rows.Row(
-            passage.start,
-            passage.day,
-            passage.heading,
-            passage.parts,
-            passage.indexed,
-            passage.hash,
-            Counter(words(f"{date_words(passage.day)}\n{passage.indexed}")),
-            passage.people,
-            passage.messages,
-            passage.events,
+async def _keep(db: Connection | Pool, origin: Origin, found: Sequence[Passage]) -> Change:
+    if hasattr(db, "acquire"):
+        async with db.acquire() as connection, connection.transaction():
+            return await _keep(connection, origin, found)
+    known = await rows.hashes(db, origin)
+    return await rows.write(db, origin, await asyncio.to_thread(_rows, found, known))
+
+
+def _rows(passages: Sequence[Passage], known: Iterable[bytes]) -> list[rows.Row]:
+    """Words are counted for what is new only: a long day is mostly known."""
+    left = Counter(known)
+    made = []
+    for passage in passages:
+        left[passage.hash] -= 1
+        made.append(
+            rows.Row(
+                passage.start,
+                passage.day,
+                passage.heading,
+                passage.parts,
+                passage.indexed,
+                passage.hash,
+                {} if left[passage.hash] >= 0 else _counts(passage),
+                passage.people,
+                passage.messages,
+                passage.events,
+            )
         )
-        for passage in passages
-    ]
+    return made
+
+
+def _counts(passage: Passage) -> Counter[str]:
+    return Counter(words(f"{date_words(passage.day)}\n{passage.indexed}"))
 
 
 class Vectors:

@@ -21,6 +21,7 @@ from memtrix_as.memory.passages import Said
 log = logging.getLogger(__name__)
 
 TOGETHER = 0.2  # seconds in which turns that end are taken as one
+SHARE = 0.2  # of the time may go into indexing: a room with thousands of messages a day waits
 DAYS = 20  # of conversation, indexed between two looks at what waits
 MANY = 200  # passages that wait, from which on progress is told in the log
 TELL_EVERY = 15.0  # seconds
@@ -108,14 +109,16 @@ class Keeper:
         """Cut what was said into passages, whenever a turn has ended."""
         while True:
             self._said.clear()
+            began = time.monotonic()
             days = await conversations.stale(self._pool, str(self._config.timezone), DAYS)
             for day in days:
                 await index_day(self._pool, day)
             if len(days) == DAYS:
                 await self._tell("turns are still to be indexed", conversations.count_stale)
                 continue
+            spent = time.monotonic() - began
             await self._said.wait()
-            await asyncio.sleep(TOGETHER)
+            await asyncio.sleep(max(TOGETHER, spent / SHARE))
 
     async def _embed(self) -> None:
         assert self._vectors
