@@ -78,13 +78,11 @@ def test_a_heading_alone_is_a_text_unless_it_is_the_form() -> None:
 @given(journals)
 def test_nothing_of_a_journal_is_lost(markdown: str) -> None:
     passages = cut_journal("journal", DAY, markdown)
-    kept = " ".join("".join(p.text.split()) for p in passages)
-    letters = kept.replace(" ", "")
+    letters = "".join("".join(part.split()) for part in parts(passages))
     for text in markdown.split("\n"):
         bare = text.strip().strip("#").strip()
         known = bare in ("Conversations", "Learned", "Decisions", "Tasks", "Notes")
         assert known or "".join(bare.split()) in letters or text.strip().startswith("#")
-    in_order(passages)
 
 
 @given(journals)
@@ -115,11 +113,7 @@ def test_nothing_said_is_lost(texts: list[str]) -> None:
     for text in texts:
         for word in text.split():
             assert "".join(word[:200].split()) in heard or len(word) > LONGEST * 2
-    by_place: dict[int, str] = {}
-    for passage in passages:
-        for place, part in enumerate(passage.parts, passage.start):
-            assert by_place.setdefault(place, part) == part
-    assert sorted(by_place) == list(range(len(by_place)))
+    parts(passages)
     assert {m for p in passages for m in p.messages} == set(range(len(texts)))
 
 
@@ -144,6 +138,25 @@ def test_the_same_text_is_cut_the_same(texts: list[str]) -> None:
     assert cut_conversation("room", say(texts)) == cut_conversation("room", say(texts))
 
 
+def test_passages_of_a_journal_overlap_within_their_section() -> None:
+    bullets = [f"- {n} " + "word " * 40 for n in range(9)]
+    text = "\n".join(["## Notes", *bullets, "## Tasks", "- a task"])
+    made = {n: [f"${n}"] for n in range(2, 11)}
+    found = cut_journal("journal", DAY, text, events={**made, 3: ["$1", "$more"]})
+    notes = [p for p in found if p.heading == "Notes"]
+    assert [(p.start, len(p.parts)) for p in notes] == [
+        (0, 3),
+        (1, 3),
+        (2, 3),
+        (3, 3),
+        (4, 3),
+        (5, 3),
+        (6, 3),
+    ]
+    assert notes[0].events == ("$2", "$1", "$4", "$more")
+    assert (found[-1].heading, found[-1].start, found[-1].events) == ("Tasks", 9, ())
+
+
 def test_who_was_not_there_is_given_nothing() -> None:
     anna, both = ("@anna",), ("@anna", "@ben")
     said = say(["a secret", "another"], anna) + say(["hello Ben", "hello"], both)
@@ -156,11 +169,14 @@ def test_a_long_line_is_cut_at_sentences() -> None:
     sentence = "The quick brown fox jumps over the lazy dog. "
     passages = cut_journal("journal", DAY, sentence * 100)
     assert all(p.text.startswith("The quick") for p in passages)
-    assert "".join(part for p in passages for part in p.parts) == sentence * 100
+    assert "".join(parts(passages)) == sentence * 100
 
 
-def in_order(passages: list[Passage]) -> None:
-    place = 0
+def parts(passages: list[Passage]) -> list[str]:
+    """The parts of the source in order, each once; none is missing."""
+    by_place: dict[int, str] = {}
     for passage in passages:
-        assert passage.start == place
-        place += len(passage.parts)
+        for place, part in enumerate(passage.parts, passage.start):
+            assert by_place.setdefault(place, part) == part
+    assert sorted(by_place) == list(range(len(by_place)))
+    return [by_place[place] for place in sorted(by_place)]

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
 
 from memtrix_as.memory.markdown import Fences, heading, is_bullet
 
@@ -86,34 +87,29 @@ def cut_journal(
 ) -> list[Passage]:
     """A day's journal along its headings, bullets and paragraphs; nothing of it is lost.
 
-    A passage stays within its section. Appending changes no passage but the section's last.
+    A passage stays within its section, and begins amid the one before. What is appended to a
+    section changes its last passages only.
     `events` are those of the messages that a line, counted from 1, was made of.
     """
 
-    def passage(title: str, group: Sequence[tuple[int, str]]) -> Passage:
-        parts = tuple(piece for _, piece in group)
-        start = sum(len(before.parts) for before in passages)
+    def passage(title: str, start: int, group: Sequence[tuple[int, str]]) -> Passage:
         made_of = [tuple((events or {}).get(line, ())) for line, _ in group]
         own = [of[0] if of else "" for of in made_of]
         more = dict.fromkeys(event for of in made_of for event in of if event not in own)
         links = (*own, *more) if any(own) else ()
+        parts = tuple(piece for _, piece in group)
         return Passage(source, day, title, start, parts, tuple(people), events=links)
 
     passages: list[Passage] = []
+    start = 0
     for title, block in _sections(markdown):
-        group: list[tuple[int, str]] = []
-        size = 0
-        for unit in _units(block):
-            pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
-            for chunk in _fitting(pieces):
-                cost = sum(tokens(piece) for _, piece in chunk)
-                if group and size + cost > TARGET:
-                    passages.append(passage(title, group))
-                    group, size = [], 0
-                group += chunk
-                size += cost
-        if group:
-            passages.append(passage(title, group))
+        chunks = [chunk for unit in _units(block) for chunk in _chunks(unit)]
+        places = list(accumulate(map(len, chunks), initial=start))
+        sizes = [sum(tokens(piece) for _, piece in chunk) for chunk in chunks]
+        for first, last in _windows(sizes):
+            group = [line for chunk in chunks[first:last] for line in chunk]
+            passages.append(passage(title, places[first], group))
+        start = places[-1]
     return passages
 
 
@@ -219,19 +215,12 @@ def _units(block: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
         yield unit
 
 
-def _fitting(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """A bullet or paragraph whole, or in runs of its lines when it is too long."""
-    run: list[tuple[int, str]] = []
-    size = 0
-    for number, piece in pieces:
-        cost = tokens(piece)
-        if run and size + cost > LONGEST:
-            yield run
-            run, size = [], 0
-        run.append((number, piece))
-        size += cost
-    if run:
-        yield run
+def _chunks(unit: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    """A bullet or paragraph whole, or each of its lines when it is too long."""
+    pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
+    if sum(tokens(piece) for _, piece in pieces) <= LONGEST:
+        return [pieces]
+    return [[piece] for piece in pieces]
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -239,8 +228,13 @@ def _paragraphs(text: str) -> list[str]:
     text = text.strip()
     if tokens(text) <= LONGEST:
         return [text]
-    lines = [(0, piece) for line in text.splitlines() if line.strip() for piece in _pieces(line)]
-    return ["\n".join(piece for _, piece in run) for run in _fitting(lines)]
+    runs: list[str] = []
+    for piece in (piece for line in text.splitlines() if line.strip() for piece in _pieces(line)):
+        if runs and tokens(runs[-1]) + tokens(piece) <= LONGEST:
+            runs[-1] += f"\n{piece}"
+        else:
+            runs.append(piece)
+    return runs
 
 
 def _pieces(line: str) -> list[str]:
