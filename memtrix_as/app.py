@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import commands, condense, corrections, turn
+from memtrix_as.agent import commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
+from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
 from memtrix_as.db import agents
 from memtrix_as.db.inbox import Item
@@ -27,6 +28,8 @@ from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.journals import Journals
+from memtrix_as.memory.keeper import Keeper
+from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.providers.catalog import Models
 
@@ -69,12 +72,15 @@ class App:
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
+        companies, keeper = Companies(pool, config), Keeper(pool, dsn, config)
         services: dict[type, Any] = {
-            Companies: Companies(pool, config),
+            Companies: companies,
+            Keeper: keeper,
+            Recollection: Recollection(pool, companies, lambda: keeper.embedders),
             Journals: Journals(pool, config),
         }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
-        handlers = _handlers(means, rooms)
+        handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         service = config.appservice
@@ -89,6 +95,10 @@ class App:
         await queue.start()
         stack.push_async_callback(chat.close)
         stack.push_async_callback(queue.stop)
+        stack.push_async_callback(keeper.stop)
+        keeper.start()
+        if config.memory.upkeep:
+            self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
@@ -128,6 +138,17 @@ class App:
             ours=(f"@{config.appservice.sender_localpart}:{config.homeserver.domain}",),
         )
 
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until the service stops."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(_log_failure)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
     def _user_of(self, agent: str) -> str:
         return next(user for user, name in self.world().agents.items() if name == agent)
 
@@ -159,10 +180,10 @@ class App:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()):
-        log.error("Joining the homeserver failed: %s", exc, exc_info=exc)
+        log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
-def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
+def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
     """Who handles which kind of inbox item."""
 
     def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
@@ -172,12 +193,22 @@ def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
 
         return handler
 
+    def remembered(handle: Handler) -> Handler:
+        async def handler(item: Item, lease: Lease) -> bool:
+            try:
+                return await handle(item, lease)
+            finally:
+                wake()
+
+        return handler
+
     return {
-        "message": partial(turn.answer, means),
+        "message": remembered(partial(turn.answer, means)),
         "command": partial(commands.run, means),
         "edit": partial(corrections.edit, means),
-        "redaction": partial(corrections.withdraw, means),
+        "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
+        upkeep.KIND: partial(upkeep.condense, means),
         "invite": matrix(rooms.invited),
         "decline": matrix(rooms.unwanted),
         "arrived": matrix(rooms.settle),

@@ -53,6 +53,7 @@ CATCH_ALL: dict[str, str] = {
     "db/queue.py": "one background job: were it to end, nothing would be handled any more",
     "providers/catalog.py": "a broken provider file disables itself, and nothing else",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
+    "memory/keeper.py": "one background task: were it to end, nothing new would be remembered",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
 }
 

@@ -78,11 +78,12 @@ def test_a_heading_alone_is_a_text_unless_it_is_the_form() -> None:
 @given(journals)
 def test_nothing_of_a_journal_is_lost(markdown: str) -> None:
     passages = cut_journal("journal", DAY, markdown)
-    letters = "".join("".join(part.split()) for part in parts(passages))
+    letters = "".join("".join(parts_of(passages)).split())
     for text in markdown.split("\n"):
         bare = text.strip().strip("#").strip()
         known = bare in ("Conversations", "Learned", "Decisions", "Tasks", "Notes")
         assert known or "".join(bare.split()) in letters or text.strip().startswith("#")
+    in_order(passages)
 
 
 @given(journals)
@@ -113,7 +114,11 @@ def test_nothing_said_is_lost(texts: list[str]) -> None:
     for text in texts:
         for word in text.split():
             assert "".join(word[:200].split()) in heard or len(word) > LONGEST * 2
-    parts(passages)
+    by_place: dict[int, str] = {}
+    for passage in passages:
+        for place, part in enumerate(passage.parts, passage.start):
+            assert by_place.setdefault(place, part) == part
+    assert sorted(by_place) == list(range(len(by_place)))
     assert {m for p in passages for m in p.messages} == set(range(len(texts)))
 
 
@@ -138,23 +143,19 @@ def test_the_same_text_is_cut_the_same(texts: list[str]) -> None:
     assert cut_conversation("room", say(texts)) == cut_conversation("room", say(texts))
 
 
-def test_passages_of_a_journal_overlap_within_their_section() -> None:
+def test_a_journals_passages_know_their_messages() -> None:
     bullets = [f"- {n} " + "word " * 40 for n in range(9)]
     text = "\n".join(["## Notes", *bullets, "## Tasks", "- a task"])
     made = {n: [f"${n}"] for n in range(2, 11)}
     found = cut_journal("journal", DAY, text, events={**made, 3: ["$1", "$more"]})
-    notes = [p for p in found if p.heading == "Notes"]
-    assert [(p.start, len(p.parts)) for p in notes] == [
-        (0, 3),
-        (1, 3),
-        (2, 3),
-        (3, 3),
-        (4, 3),
-        (5, 3),
-        (6, 3),
-    ]
-    assert notes[0].events == ("$2", "$1", "$4", "$more")
+    assert found[0].events == ("$2", "$1", "$4", "$more")
     assert (found[-1].heading, found[-1].start, found[-1].events) == ("Tasks", 9, ())
+
+
+def test_a_transcript_without_blank_lines_is_cut_at_its_lines() -> None:
+    text = "\n".join(f"Anna: {n} " + "word " * 40 for n in range(9))
+    found = cut_journal("journal", DAY, text)
+    assert [len(p.parts) for p in found] == [3] * len(found) and found[1].start == 1
 
 
 def test_who_was_not_there_is_given_nothing() -> None:
@@ -169,14 +170,18 @@ def test_a_long_line_is_cut_at_sentences() -> None:
     sentence = "The quick brown fox jumps over the lazy dog. "
     passages = cut_journal("journal", DAY, sentence * 100)
     assert all(p.text.startswith("The quick") for p in passages)
-    assert "".join(parts(passages)) == sentence * 100
+    assert "".join(parts_of(passages)) == sentence * 100
 
 
-def parts(passages: list[Passage]) -> list[str]:
-    """The parts of the source in order, each once; none is missing."""
-    by_place: dict[int, str] = {}
+def parts_of(passages: list[Passage]) -> list[str]:
+    """The parts of all passages in their order, each once."""
+    parts = {p.start + n: part for p in passages for n, part in enumerate(p.parts)}
+    return [parts[n] for n in sorted(parts)]
+
+
+def in_order(passages: list[Passage]) -> None:
+    """Each passage begins within the one before, or right after it, and leads further."""
+    reached = 0
     for passage in passages:
-        for place, part in enumerate(passage.parts, passage.start):
-            assert by_place.setdefault(place, part) == part
-    assert sorted(by_place) == list(range(len(by_place)))
-    return [by_place[place] for place in sorted(by_place)]
+        assert passage.start <= reached < passage.start + len(passage.parts)
+        reached = passage.start + len(passage.parts)

@@ -16,6 +16,8 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.memory.recall import Recollection, reminder
+from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Chat, Stream, Tool, ToolContext
 
@@ -144,9 +146,16 @@ class _Work:
         tools = self._means.tools if model.tools else {}
         first = context.system(self._turn.agent_name, datetime.now(config.timezone))
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
-        limit = context.budget(model.context, context.tokens(first) + specs)
-        session = await sessions.load(self._means.pool, self._turn.session_id, limit)
+        recalled = min(config.memory.recall_tokens, model.context // 8) if self._turn.recall else 0
+        limit = context.budget(model.context, context.tokens(first) + specs + recalled)
+        session, hits = await asyncio.gather(
+            sessions.load(self._means.pool, self._turn.session_id, limit),
+            self._remember(recalled),
+        )
         prompt = context.fit(session, first, limit)
+        shown = min((stored.id for stored in session.messages), default=0)
+        memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
+        context.remind(prompt.messages, memory)
         for stored in session.messages:
             if stored.turn_id == self._turn.id and stored.message.role == "assistant":
                 self._asked_by = stored.id
@@ -169,6 +178,14 @@ class _Work:
                     return self._done(reply, reply_to, prompt.crowded)
             await self._store(reply)
         raise ModelEmpty(EMPTY)
+
+    async def _remember(self, budget: int) -> list[Hit]:
+        """What the agent remembers of the human's message."""
+        if not budget:
+            return []
+        place, memory = self._incoming.place, self._means.services[Recollection]
+        found: list[Hit] = await memory.before(place.agent, place.room_id, self._incoming.text)
+        return found
 
     def _feed(self, delta: Delta) -> None:
         self._say(delta.text)

@@ -134,6 +134,19 @@ async def asked(db: Connection | Pool, turn_id: int) -> Asked | None:
     return Asked(row["event_id"], row["message_id"], people, row["started_at"])
 
 
+async def made_of(db: Connection, room_id: str, event_id: str) -> list[tuple[str, date]]:
+    """The agents and days that have entries made of this message."""
+    rows = await db.fetch(
+        """
+        select distinct agent, day from journal_entries
+        where room_id = $1 and events @> array[$2] and removed_at is null order by agent, day
+        """,
+        room_id,
+        event_id,
+    )
+    return [(row["agent"], row["day"]) for row in rows]
+
+
 async def messages_of(db: Connection | Pool, agent: str, events: Sequence[str]) -> dict[str, int]:
     """The messages of an agent's sessions that these events are."""
     if not events:

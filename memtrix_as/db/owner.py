@@ -8,6 +8,20 @@ async def get(db: Connection | Pool) -> str | None:
     return found
 
 
+async def company(db: Connection | Pool, room_id: str) -> tuple[tuple[str, ...], str | None]:
+    """User ids of all humans that are joined to the room, and the owner's."""
+    row = await db.fetchrow(
+        """
+        select array(
+            select user_id from members
+            where room_id = $1 and user_id not in (select user_id from agents)
+            order by user_id) as people, (select user_id from owner) as owner
+        """,
+        room_id,
+    )
+    return tuple(row["people"]), row["owner"]
+
+
 async def note(db: Connection | Pool, user_id: str, admin: bool) -> None:
     """Let somebody be the owner if there is none; an administrator also in place of who is none."""
     await db.execute(

@@ -180,16 +180,24 @@ async def _terms(connection: Connection, agent: str, rows: Sequence[Row]) -> dic
     return {row["term"]: row["id"] for row in found}
 
 
-async def forget_event(pool: Pool, agent: str, event_id: str) -> list[str]:
-    """Remove every passage that holds the event; returns their sources, to be cut anew."""
-    async with pool.acquire() as connection, connection.transaction():
-        await lock(connection, agent)
-        rows = await connection.fetch(
-            "delete from passages where agent = $1 and events @> array[$2] returning source",
-            agent,
-            event_id,
-        )
-    return sorted({row["source"] for row in rows})
+async def forget_event(connection: Connection, room_id: str, event_id: str) -> None:
+    """Remove every passage that holds the event, from all agents' memories, until commit.
+
+    What else was said there is to be cut anew.
+    """
+    found = await connection.fetch(
+        """
+        select distinct agent from passages where room_id = $1 and events @> array[$2]
+        order by agent
+        """,
+        room_id,
+        event_id,
+    )
+    for row in found:
+        await lock(connection, row["agent"])
+    await connection.execute(
+        "delete from passages where room_id = $1 and events @> array[$2]", room_id, event_id
+    )
 
 
 async def sources(pool: Pool, agent: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from memtrix_as.config import Config
-from memtrix_as.db import owner, rooms
+from memtrix_as.db import owner
 from memtrix_as.db.pool import Connection, Pool
 
 
@@ -38,10 +38,9 @@ class Companies:
 
     async def of(self, room_id: str, db: Connection | None = None) -> Company:
         """Who is in the room now."""
-        people = await rooms.humans(db or self._pool, room_id)
-        found = self._memory.owner or await owner.get(db or self._pool)
+        people, found = await owner.company(db or self._pool, room_id)
         memory = self._memory
-        return Company(people, found, memory.shared, memory.show_owner_files)
+        return Company(people, memory.owner or found, memory.shared, memory.show_owner_files)
 
     async def meet(self, user_id: str) -> None:
         """Somebody writes to an agent: without a configured owner the first who does is it,

@@ -229,6 +229,15 @@ class Journals:
             await self._settle(connection, agent, day, before)
         return Change(len(new), len(gone), len(entries) - len(new))
 
+    async def withdraw(self, room_id: str, event_id: str, db: Connection) -> None:
+        """A human takes a message back: with it goes what was made of it, in all journals."""
+        for agent, day in await rows.made_of(db, room_id, event_id):
+            async with self._writing(agent, db):
+                before = await rows.live(db, agent, day)
+                made = [e for e in before if e.room_id == room_id and event_id in e.events]
+                await rows.remove(db, [entry.id for entry in made])
+                await self._settle(db, agent, day, before)
+
     async def index(self, agent: str, day: date, db: Connection | None = None) -> None:
         """Index a day anew, for who has taken passages of it out of the index."""
         async with self._writing(agent, db) as connection:

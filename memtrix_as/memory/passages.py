@@ -87,9 +87,9 @@ def cut_journal(
 ) -> list[Passage]:
     """A day's journal along its headings, bullets and paragraphs; nothing of it is lost.
 
-    A passage stays within its section, and begins amid the one before. What is appended to a
-    section changes its last passages only.
-    `events` are those of the messages that a line, counted from 1, was made of.
+    A passage stays within its section, and begins amid the one before. Appending changes the last
+    passages of the section only. `events` are those of the messages that a line, counted from 1,
+    was made of.
     """
 
     def passage(title: str, start: int, group: Sequence[tuple[int, str]]) -> Passage:
@@ -101,15 +101,15 @@ def cut_journal(
         return Passage(source, day, title, start, parts, tuple(people), events=links)
 
     passages: list[Passage] = []
-    start = 0
+    begin = 0
     for title, block in _sections(markdown):
         chunks = [chunk for unit in _units(block) for chunk in _chunks(unit)]
-        places = list(accumulate(map(len, chunks), initial=start))
         sizes = [sum(tokens(piece) for _, piece in chunk) for chunk in chunks]
+        starts = [begin, *(begin + n for n in accumulate(map(len, chunks)))]
         for first, last in _windows(sizes):
             group = [line for chunk in chunks[first:last] for line in chunk]
-            passages.append(passage(title, places[first], group))
-        start = places[-1]
+            passages.append(passage(title, starts[first], group))
+        begin = starts[-1]
     return passages
 
 
@@ -151,14 +151,14 @@ def cut_conversation(source: str, said: Sequence[Said]) -> list[Passage]:
 
 def _windows(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and after the last of each window of pieces with these sizes; they half overlap."""
-    first = 0
-    while first < len(sizes):
+    first = reached = 0
+    while reached < len(sizes):
         last = first + 1
         while last < len(sizes) and sum(sizes[first : last + 1]) <= TARGET:
             last += 1
-        yield first, last
-        if last == len(sizes):
-            return
+        if last > reached:  # else it is all in the one before
+            yield first, last
+            reached = last
         first += max(1, (last - first) // 2)
 
 
@@ -216,11 +216,26 @@ def _units(block: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
 
 
 def _chunks(unit: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
-    """A bullet or paragraph whole, or each of its lines when it is too long."""
+    """A bullet or paragraph whole; when it is too long, such as a transcript, each of its lines."""
     pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
     if sum(tokens(piece) for _, piece in pieces) <= LONGEST:
         return [pieces]
     return [[piece] for piece in pieces]
+
+
+def _fitting(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Lines in runs that are not too long."""
+    run: list[tuple[int, str]] = []
+    size = 0
+    for number, piece in pieces:
+        cost = tokens(piece)
+        if run and size + cost > LONGEST:
+            yield run
+            run, size = [], 0
+        run.append((number, piece))
+        size += cost
+    if run:
+        yield run
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -228,13 +243,8 @@ def _paragraphs(text: str) -> list[str]:
     text = text.strip()
     if tokens(text) <= LONGEST:
         return [text]
-    runs: list[str] = []
-    for piece in (piece for line in text.splitlines() if line.strip() for piece in _pieces(line)):
-        if runs and tokens(runs[-1]) + tokens(piece) <= LONGEST:
-            runs[-1] += f"\n{piece}"
-        else:
-            runs.append(piece)
-    return runs
+    lines = [(0, piece) for line in text.splitlines() if line.strip() for piece in _pieces(line)]
+    return ["\n".join(piece for _, piece in run) for run in _fitting(lines)]
 
 
 def _pieces(line: str) -> list[str]:

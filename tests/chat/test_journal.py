@@ -203,6 +203,19 @@ async def test_a_long_day_is_read_page_by_page(
     assert "read from 0 on" in await read(other, model, offset=10**6)
 
 
+async def test_a_message_that_is_taken_back_takes_its_entry_with_it(
+    chat: Chat, model: ScriptedModel, stage: Stage
+) -> None:
+    await write(chat, model, "- A car.", section="Notes")
+    model.calls("write_memory_file", content="- A boat.", section="Notes")
+    model.says("Noted.")
+    event = await chat.send("We have a boat.")
+    await chat.reply()
+    await chat.redact(event)
+    found = await read(chat, model)
+    assert "A car." in found and "A boat." not in found
+
+
 async def test_it_is_bounded(chat: Chat, model: ScriptedModel) -> None:
     told = await write(chat, model, "- " + "x" * 4_000, section="Notes")
     assert "Nothing was written" in told and "4,000" in told
