@@ -43,6 +43,6 @@ async def withdraw(means: Means, item: Item, _: Lease) -> bool:
                 await inbox.finish(connection, target.id, "withdrawn by its sender")
         await corrections.blank(connection, item.room_id, target_id)
         journals: Journals = means.services[Journals]
-        await journals.withdraw(item.room_id, target_id, connection)
+        await journals.withdraw(connection, item.room_id, target_id)
         await inbox.finish(connection, item.id)
     return True

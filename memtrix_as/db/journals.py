@@ -84,6 +84,22 @@ async def add(db: Connection, agent: str, day: date, entries: Sequence[Entry]) -
     return [row["id"] for row in rows]
 
 
+async def made_of(
+    connection: Connection, room_id: str, event_id: str
+) -> dict[tuple[str, date], list[int]]:
+    """The entries that were made of a message of a room, by agent and day."""
+    rows = await connection.fetch(
+        """
+        select agent, day, array_agg(id) as ids from journal_entries
+        where room_id = $1 and events @> array[$2] and removed_at is null
+        group by agent, day order by agent, day
+        """,
+        room_id,
+        event_id,
+    )
+    return {(row["agent"], row["day"]): row["ids"] for row in rows}
+
+
 async def remove(db: Connection, ids: Sequence[int]) -> None:
     """Take entries out: they are kept, and shown to nobody."""
     await db.execute("update journal_entries set removed_at = now() where id = any($1)", list(ids))
@@ -132,19 +148,6 @@ async def asked(db: Connection | Pool, turn_id: int) -> Asked | None:
         return None
     people = None if row["people"] is None else tuple(row["people"])
     return Asked(row["event_id"], row["message_id"], people, row["started_at"])
-
-
-async def made_of(db: Connection, room_id: str, event_id: str) -> list[tuple[str, date]]:
-    """The agents and days that have entries made of this message."""
-    rows = await db.fetch(
-        """
-        select distinct agent, day from journal_entries
-        where room_id = $1 and events @> array[$2] and removed_at is null order by agent, day
-        """,
-        room_id,
-        event_id,
-    )
-    return [(row["agent"], row["day"]) for row in rows]
 
 
 async def messages_of(db: Connection | Pool, agent: str, events: Sequence[str]) -> dict[str, int]:

@@ -229,20 +229,19 @@ class Journals:
             await self._settle(connection, agent, day, before)
         return Change(len(new), len(gone), len(entries) - len(new))
 
-    async def withdraw(self, room_id: str, event_id: str, db: Connection) -> None:
-        """A human takes a message back: with it goes what was made of it, in all journals."""
-        for agent, day in await rows.made_of(db, room_id, event_id):
-            async with self._writing(agent, db):
-                before = await rows.live(db, agent, day)
-                made = [e for e in before if e.room_id == room_id and event_id in e.events]
-                await rows.remove(db, [entry.id for entry in made])
-                await self._settle(db, agent, day, before)
-
     async def index(self, agent: str, day: date, db: Connection | None = None) -> None:
         """Index a day anew, for who has taken passages of it out of the index."""
         async with self._writing(agent, db) as connection:
             for group in _groups(await rows.live(connection, agent, day)).items():
                 await _index(connection, agent, day, *group)
+
+    async def withdraw(self, db: Connection, room_id: str, event_id: str) -> None:
+        """Take out the entries that were made of a message, which its sender took back."""
+        for (agent, day), ids in (await rows.made_of(db, room_id, event_id)).items():
+            async with self._writing(agent, db) as connection:
+                before = await rows.live(connection, agent, day)
+                await rows.remove(connection, ids)
+                await self._settle(connection, agent, day, before)
 
     @asynccontextmanager
     async def _writing(self, agent: str, db: Connection | None) -> AsyncIterator[Connection]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from memtrix_as.memory.recall import END
+
 
 @dataclass(frozen=True)
 class Request:
@@ -30,9 +32,9 @@ class Request:
 
     @property
     def last_user(self) -> str:
-        """The text of the last user message, empty if there is none."""
+        """The human's last words, empty if there are none; without what is remembered of them."""
         said = [m.get("content") or "" for m in self.messages if m.get("role") == "user"]
-        return str(said[-1]) if said else ""
+        return str(said[-1]).rpartition(END)[2] if said else ""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Model(ScriptedModel):
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         await http.read()
         arrived = time.monotonic()
-        last = (await http.json())["messages"][-1]["content"]
+        last = Request(await http.json(), {}).last_user
         self.asked_at[last] = arrived
         return await super()._chat(http)
 

@@ -98,26 +98,16 @@ async def test_a_hit_leads_to_the_message(pool: Any, journals: Journals) -> None
     await note(journals, "- The car is blue.", events=["$c"], room_id="!r:x")
     hits = [(await ask(pool, word))[0] for word in ("boat", "car")]
     assert [(hit.room_id, hit.event) for hit in hits] == [("!r:x", "$a"), ("!r:x", "$c")]
-    async with pool.acquire() as connection, connection.transaction():
-        await passages.forget_event(connection, "!r:x", "$b")
-    assert not await ask(pool, "boat")
-    await journals.index("memtrix", DAY)
-    assert await ask(pool, "boat")
 
 
-async def test_what_is_withdrawn_takes_with_it_what_was_made_of_it(
-    pool: Any, journals: Journals
-) -> None:
-    how: Any = {"room_id": "!r:x"}
-    await note(journals, "- The boat is red.", events=["$a", "$b"], **how)
-    await note(journals, "- The car is blue.", events=["$c"], **how)
-    await note(journals, "- The bike is new.", events=["$a"], room_id="!other:x")
+async def test_what_was_made_of_a_withdrawn_message_goes(pool: Any, journals: Journals) -> None:
+    await note(journals, "- The boat is red.", events=["$a", "$b"], messages=[3], room_id="!r:x")
+    await note(journals, "- The car is blue.", events=["$c"], room_id="!r:x")
     async with pool.acquire() as connection, connection.transaction():
-        await passages.forget_event(connection, "!r:x", "$a")
-        await journals.withdraw("!r:x", "$a", connection)
-    assert await texts(journals) == ["- The car is blue.", "- The bike is new."]
-    assert not await ask(pool, "boat") and await ask(pool, "car") and await ask(pool, "bike")
-    assert await in_step(pool, journals)
+        await journals.withdraw(connection, "!other:x", "$b")
+        await journals.withdraw(connection, "!r:x", "$b")
+    assert not await ask(pool, "boat") and await ask(pool, "car")
+    assert await texts(journals) == ["- The car is blue."]
 
 
 async def test_each_reads_and_finds_what_is_theirs(pool: Any, journals: Journals) -> None:
