@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memtrix-as", description="A personal AI agent in Matrix, as an application service."
     )
-    _settings(parser)
+    _config(parser)
+    _registration(parser)
     parser.add_argument(
         "-g", "--generate", action="store_true",
         help="write the registration file, and tokens into the configuration; then exit",
@@ -47,22 +48,24 @@ def _parser() -> argparse.ArgumentParser:
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
     for each in (run, register, journal):
-        _settings(each, again=True)
+        _config(each, again=True)
+    _registration(register, again=True)
     return parser
 
 
-def _settings(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    """What can be said before and after the command; there, silence must not undo what was said."""
+# These may stand before the command and after it; silence there must not undo what was said here.
 
-    def default(value: object) -> object:
-        return argparse.SUPPRESS if again else value
 
-    parser.add_argument("-c", "--config", type=Path, default=default(Path("config.yaml")))
+def _config(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    default = argparse.SUPPRESS if again else Path("config.yaml")
+    parser.add_argument("-c", "--config", type=Path, default=default)
+
+
+def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    default = argparse.SUPPRESS if again else Path("registration.yaml")
+    parser.add_argument("-r", "--registration", "--file", type=Path, default=default)
     parser.add_argument(
-        "-r", "--registration", "--file", type=Path, default=default(Path("registration.yaml"))
-    )
-    parser.add_argument(
-        "--new-tokens", action="store_true", default=default(False),
+        "--new-tokens", action="store_true", default=argparse.SUPPRESS if again else False,
         help="with -g: make new tokens even if there are some",
     )  # fmt: skip
 

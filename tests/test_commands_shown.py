@@ -29,6 +29,11 @@ RUN_BY = {
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     ".venv/bin/memtrix-as -c config.yaml": "test_beside_a_homeserver",
+    "memtrix-as journal export journals -c config.yaml": "test_journal_files.py",
+    "memtrix-as journal import journals -c config.yaml": "test_journal_files.py",
+    "memtrix-as journal import journals -c config.yaml --agent dennis --for @ann:memtrix.local": (
+        "test_journal_files.py"
+    ),
     "MEMTRIX_CONFIG=config.yaml alembic upgrade head": "test_migrating_there_and_back",
 }
 BENCHMARK = re.compile(r"^python -m tests\.benchmarks\.\w+\b")

@@ -143,6 +143,21 @@ def test_the_same_text_is_cut_the_same(texts: list[str]) -> None:
     assert cut_conversation("room", say(texts)) == cut_conversation("room", say(texts))
 
 
+def test_a_journals_passages_know_their_messages() -> None:
+    bullets = [f"- {n} " + "word " * 40 for n in range(9)]
+    text = "\n".join(["## Notes", *bullets, "## Tasks", "- a task"])
+    made = {n: [f"${n}"] for n in range(2, 11)}
+    found = cut_journal("journal", DAY, text, events={**made, 3: ["$1", "$more"]})
+    assert found[0].events == ("$2", "$1", "$4", "$more")
+    assert (found[-1].heading, found[-1].start, found[-1].events) == ("Tasks", 9, ())
+
+
+def test_a_transcript_without_blank_lines_is_cut_at_its_lines() -> None:
+    text = "\n".join(f"Anna: {n} " + "word " * 40 for n in range(9))
+    found = cut_journal("journal", DAY, text)
+    assert [len(p.parts) for p in found] == [3] * len(found) and found[1].start == 1
+
+
 def test_who_was_not_there_is_given_nothing() -> None:
     anna, both = ("@anna",), ("@anna", "@ben")
     said = say(["a secret", "another"], anna) + say(["hello Ben", "hello"], both)

@@ -145,7 +145,7 @@ def titled(markdown: str) -> date | None:
 
 def added(section: str, text: str, day: date) -> list[Piece]:
     """The entries that a text for this section makes; a single line becomes a bullet."""
-    name = section_name(section.strip().lstrip("#"))
+    name = section_name(clean(section).strip().lstrip("#"))
     pieces = [piece for piece in cut(text, day) if piece.text]
     return [Piece(piece.section or name, _bullet(piece.text)) for piece in pieces]
 
@@ -167,10 +167,11 @@ def lines(
     entries: Sequence[Entry], mark: Callable[[Entry], str] | None = None
 ) -> Iterator[tuple[str, Entry | None]]:
     """The lines of the sections, each with the entry that it is of."""
-    known = dict.fromkeys(["", *SECTIONS, *(entry.section for entry in entries)])
+    sections: dict[str, list[Entry]] = {name: [] for name in ("", *SECTIONS)}
+    for entry in entries:
+        sections.setdefault(entry.section, []).append(entry)
     first = True
-    for section in known:
-        within = [entry for entry in entries if entry.section == section]
+    for section, within in sections.items():
         # What stands under a deeper heading comes last: else it would take in what follows.
         within.sort(key=_under_heading)
         before: Entry | None = None
@@ -216,7 +217,7 @@ def mark_of(entry: Entry) -> str:
 
 def _read_mark(text: str) -> Mark | None:
     try:
-        said = json.loads(text)
+        said = clean(json.loads(text))
         people, events = said["for"], said.get("events", [])
         room, author, at = said.get("room"), said.get("by", "import"), said.get("at")
         created = datetime.fromisoformat(at) if at else None
@@ -229,7 +230,7 @@ def _read_mark(text: str) -> Mark | None:
         return None
     if not isinstance(room, str | None) or author not in get_args(Author):
         return None
-    if created and created.tzinfo is None:
+    if created and (created.tzinfo is None or not 1970 <= created.year < 9000):
         return None
     return Mark(audience(people), room, tuple(events), author, created)
 

@@ -136,12 +136,12 @@ class Journals:
         pieces = [piece for text in texts for piece in added(section, text, day)]
         async with self._writing(agent, db) as connection:
             before = await rows.live(connection, agent, day)
-            known = {(entry.text, entry.people) for entry in before}
-            new = []
+            known = {entry.text for entry in _visible(before, like.people)}
+            fresh: dict[str, Entry] = {}
             for entry in _like(like, pieces):
-                if (entry.text, entry.people) not in known:
-                    new.append(entry)
-                    known.add((entry.text, entry.people))
+                if entry.text not in known:
+                    fresh.setdefault(entry.text, entry)
+            new = list(fresh.values())
             _bounded(day, before, new)
             await rows.add(connection, agent, day, new)
             after = await self._settle(connection, agent, day, before)

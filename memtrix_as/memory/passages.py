@@ -103,11 +103,7 @@ def cut_journal(
     passages: list[Passage] = []
     begin = 0
     for title, block in _sections(markdown):
-        chunks = [
-            chunk
-            for unit in _units(block)
-            for chunk in _fitting([(n, piece) for n, line in unit for piece in _pieces(line)])
-        ]
+        chunks = [chunk for unit in _units(block) for chunk in _chunks(unit)]
         sizes = [sum(tokens(piece) for _, piece in chunk) for chunk in chunks]
         starts = [begin, *(begin + n for n in accumulate(map(len, chunks)))]
         for first, last in _windows(sizes):
@@ -219,8 +215,16 @@ def _units(block: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
         yield unit
 
 
+def _chunks(unit: Sequence[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    """A bullet or paragraph whole; when it is too long, such as a transcript, each of its lines."""
+    pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
+    if sum(tokens(piece) for _, piece in pieces) <= LONGEST:
+        return [pieces]
+    return [[piece] for piece in pieces]
+
+
 def _fitting(pieces: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    """A bullet or paragraph whole, or in runs of its lines when it is too long."""
+    """Lines in runs that are not too long."""
     run: list[tuple[int, str]] = []
     size = 0
     for number, piece in pieces:

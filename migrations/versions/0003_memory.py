@@ -69,6 +69,7 @@ create table journal_entries (
     removed_at timestamptz                      -- taken out by a rewrite; kept, and shown to nobody
 );
 create index journal_entries_day on journal_entries (agent, day, place) where removed_at is null;
+create index journal_entries_events on journal_entries using gin (events) where removed_at is null;
 
 -- A journal is no text with lines any more.
 alter table passages drop column first_line, drop column last_line;

@@ -181,8 +181,11 @@ async def test_any_day_can_be_read(chat: Chat, model: ScriptedModel) -> None:
 
 
 async def test_a_long_day_is_read_page_by_page(
-    chat: Chat, model: ScriptedModel, stage: Stage
+    stopped: Service, model: ScriptedModel, stage: Stage
 ) -> None:
+    stopped.set("models.test-model.context", 100_000)  # else the session would be condensed
+    await stopped.start()
+    chat = await stage.chat()
     for n in range(5):
         await write(chat, model, f"- Entry {n} " + f"word{n} " * 500, section="Notes")
     other = await stage.chat(chat.human)
@@ -198,6 +201,19 @@ async def test_a_long_day_is_read_page_by_page(
     kept = "\n".join(e["text"] for e in (await entries(stage))[:4])
     assert "1 taken out" in await write(other, model, f"## Notes\n{kept}")
     assert "read from 0 on" in await read(other, model, offset=10**6)
+
+
+async def test_a_message_that_is_taken_back_takes_its_entry_with_it(
+    chat: Chat, model: ScriptedModel, stage: Stage
+) -> None:
+    await write(chat, model, "- A car.", section="Notes")
+    model.calls("write_memory_file", content="- A boat.", section="Notes")
+    model.says("Noted.")
+    event = await chat.send("We have a boat.")
+    await chat.reply()
+    await chat.redact(event)
+    found = await read(chat, model)
+    assert "A car." in found and "A boat." not in found
 
 
 async def test_it_is_bounded(chat: Chat, model: ScriptedModel) -> None:

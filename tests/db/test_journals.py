@@ -89,6 +89,7 @@ async def test_the_same_again_is_left_out(journals: Journals) -> None:
     assert await note(journals, "- A boat.", "A boat.") == 1
     assert await note(journals, "- A boat.", "- A car.") == 1
     assert await note(journals, "- A boat.", people=[ANNA, BEN]) == 1, "for others it is news"
+    assert await note(journals, "- A boat.", people=[BEN]) == 0, "but Ben was told it with Anna"
     assert await texts(journals) == ["- A boat.", "- A car.", "- A boat."]
 
 
