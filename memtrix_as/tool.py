@@ -61,6 +61,13 @@ class ToolContext:
         return service
 
 
+ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
+"""Looks at a call before it runs: the question to ask the human first, or None for no need.
+
+The arguments are as the model gave them, not yet validated.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
     """A typed async function with its policy. The policy is enforced by `agent.gate` alone."""
@@ -73,6 +80,7 @@ class Tool:
     untrusted: bool = False  # the result comes from outside
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
+    confirm_if: ConfirmIf | None = None  # ask the human first, depending on the call
 
     @property
     def name(self) -> str:
@@ -92,7 +100,12 @@ class Tool:
 
 
 def tool(
-    *, confirm: bool = False, untrusted: bool = False, alone: bool = False, repeatable: bool = False
+    *,
+    confirm: bool = False,
+    untrusted: bool = False,
+    alone: bool = False,
+    repeatable: bool = False,
+    confirm_if: ConfirmIf | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
@@ -117,6 +130,9 @@ def tool(
         schema = arguments.model_json_schema()
         schema.pop("title", None)
         spec = ToolSpec(function.__name__, text, schema)
-        return Tool(spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable)
+        return Tool(
+            spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
+            confirm_if,
+        )  # fmt: skip
 
     return declare

@@ -15,6 +15,8 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.memory.company import Companies
+from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Chat, Stream, Tool, ToolContext
 
@@ -23,6 +25,10 @@ log = logging.getLogger(__name__)
 TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswered."
 TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
 EMPTY = "The model returned an empty answer. Ask again, or put it differently."
+NOBODY_ASKED = (
+    "{name} was not run: nobody could be asked for permission. {question} A smaller change may be "
+    "possible without asking."
+)
 BROKEN_OFF = "\n\n*(broken off)*"
 
 
@@ -120,6 +126,7 @@ class _Work:
         self._texts: list[str] = []  # what the turn's finished messages say
         self._asked_by = 0  # the stored message whose calls are being run
         self._joint = ""
+        self._ctx: ToolContext  # from where the loop begins
         self.streamed = ""
 
     async def run(self, reply_to: str | None) -> Ending:
@@ -141,8 +148,13 @@ class _Work:
     async def _converse(self, reply_to: str | None) -> Ending:
         config, model = self._means.config, self._means.models.get(self._turn.model)
         tools = self._means.tools if model.tools else {}
-        first = context.system(self._turn.agent_name, datetime.now(config.timezone))
+        place, sender = self._incoming.place, self._incoming.sender
+        self._ctx = ctx = ToolContext(
+            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
+            self._turn.id, self._means.services,
+        )  # fmt: skip
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
+        first = await self._persona(ctx, context.persona_budget(model.context, specs))
         limit = context.budget(model.context, context.tokens(first) + specs)
         session = await sessions.load(self._means.pool, self._turn.session_id, limit)
         prompt = context.fit(session, first, limit)
@@ -151,11 +163,6 @@ class _Work:
                 self._asked_by = stored.id
                 self._say(stored.message.text)
                 self._texts.append(stored.message.text)
-        place, sender = self._incoming.place, self._incoming.sender
-        ctx = ToolContext(
-            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
-            self._turn.id, self._means.services,
-        )  # fmt: skip
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
             self._feed, config.limits.tool_rounds,
@@ -169,6 +176,16 @@ class _Work:
             await self._store(reply)
         raise ModelEmpty(EMPTY)
 
+    async def _persona(self, ctx: ToolContext, limit: int) -> Message:
+        """The system prompt, for those who are present."""
+        companies = ctx.get(Companies)
+        await companies.meet(ctx.sender)  # the first who writes may be the owner
+        company = await companies.of(ctx.place.room_id, speaker=ctx.sender)
+        text = await ctx.get(Persona).prompt(
+            ctx.place.agent, company, datetime.now(ctx.timezone), limit, self._turn.agent_name
+        )
+        return Message("system", text)
+
     def _feed(self, delta: Delta) -> None:
         self._say(delta.text)
 
@@ -180,8 +197,9 @@ class _Work:
             self._stream.feed(piece)
 
     async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
-        if tool.confirm:
-            return f"{tool.name} was not run: nobody could be asked for permission."
+        question = await tool.confirm_if(self._ctx, call.arguments) if tool.confirm_if else None
+        if tool.confirm or question:
+            return NOBODY_ASKED.format(name=tool.name, question=question or "")
         pool = self._means.pool
         if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):
             return None

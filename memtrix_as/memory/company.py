@@ -36,9 +36,13 @@ class Companies:
         self._roles = config.permissions
         self._noted: set[str] = set()
 
-    async def of(self, room_id: str, db: Connection | None = None) -> Company:
-        """Who is in the room now."""
+    async def of(
+        self, room_id: str, db: Connection | None = None, speaker: str | None = None
+    ) -> Company:
+        """Who is in the room now; `speaker` counts as present even if they have left since."""
         people = await rooms.humans(db or self._pool, room_id)
+        if speaker and speaker not in people:
+            people = (*people, speaker)
         found = self._memory.owner or await owner.get(db or self._pool)
         memory = self._memory
         return Company(people, found, memory.shared, memory.show_owner_files)
