@@ -245,12 +245,10 @@ class Persona:
         if seen.problem or seen.missing:
             return seen
         if last and not last[0].placed:
-            if seen.text == last[0].text:
-                await persona.arrived(db, last[0].id)
-            elif len(last) > 1 and seen.text == last[1].text:
+            if len(last) > 1 and seen.text == last[1].text:
                 return await self._put(db, home, file, path, last[0], seen)
-            else:  # changed meanwhile by somebody who knew nothing of it
-                await persona.drop(db, last[0].id)
+            # It stands there, or somebody has changed the file since: perhaps it stood there.
+            await persona.arrived(db, last[0].id)
         author: Author = "template" if seen.text == self._templates[file] else "human"
         await persona.add(db, home, file, seen.text, author)
         return seen
