@@ -178,12 +178,13 @@ class _Work:
 
     async def _persona(self, ctx: ToolContext, limit: int) -> Message:
         """The system prompt, for those who are present."""
-        companies = ctx.get(Companies)
+        companies, persona, place = ctx.get(Companies), ctx.get(Persona), ctx.place
         await companies.meet(ctx.sender)  # the first who writes may be the owner
-        company = await companies.of(ctx.place.room_id, speaker=ctx.sender)
-        text = await ctx.get(Persona).prompt(
-            ctx.place.agent, company, datetime.now(ctx.timezone), limit, self._turn.agent_name
+        company, seen = await asyncio.gather(
+            companies.of(place.room_id, speaker=ctx.sender), persona.look(place.agent)
         )
+        now, name = datetime.now(ctx.timezone), self._turn.agent_name
+        text = await persona.prompt(place.agent, company, now, limit, name=name, seen=seen)
         return Message("system", text)
 
     def _feed(self, delta: Delta) -> None:

@@ -3,9 +3,17 @@
 from memtrix_as.db.pool import Connection, Pool
 
 
-async def get(db: Connection | Pool) -> str | None:
-    found: str | None = await db.fetchval("select user_id from owner")
-    return found
+async def company(db: Connection | Pool, room_id: str) -> tuple[tuple[str, ...], str | None]:
+    """User ids of all humans that are joined to the room, and of the owner."""
+    row = await db.fetchrow(
+        """
+        select (select user_id from owner) as owner, array(
+            select user_id from members where room_id = $1
+                and user_id not in (select user_id from agents) order by user_id) as people
+        """,
+        room_id,
+    )
+    return tuple(row["people"]), row["owner"]
 
 
 async def note(db: Connection | Pool, user_id: str, admin: bool) -> None:

@@ -180,18 +180,6 @@ async def waiting(connection: Connection, room_id: str) -> list[tuple[int, dict[
     return [(row["id"], row["payload"]) for row in rows]
 
 
-async def humans(db: Connection | Pool, room_id: str) -> tuple[str, ...]:
-    """User ids of all humans that are joined to the room."""
-    rows = await db.fetch(
-        """
-        select user_id from members
-        where room_id = $1 and user_id not in (select user_id from agents) order by user_id
-        """,
-        room_id,
-    )
-    return tuple(row["user_id"] for row in rows)
-
-
 async def agents_in(pool: Pool, room_id: str) -> list[str]:
     """User ids of our agents that are joined to the room."""
     rows = await pool.fetch(

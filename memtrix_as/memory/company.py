@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from memtrix_as.config import Config
-from memtrix_as.db import owner, rooms
+from memtrix_as.db import owner
 from memtrix_as.db.pool import Connection, Pool
 
 
@@ -40,12 +40,11 @@ class Companies:
         self, room_id: str, db: Connection | None = None, speaker: str | None = None
     ) -> Company:
         """Who is in the room now; `speaker` counts as present even if they have left since."""
-        people = await rooms.humans(db or self._pool, room_id)
+        people, noted = await owner.company(db or self._pool, room_id)
         if speaker and speaker not in people:
             people = (*people, speaker)
-        found = self._memory.owner or await owner.get(db or self._pool)
         memory = self._memory
-        return Company(people, found, memory.shared, memory.show_owner_files)
+        return Company(people, memory.owner or noted, memory.shared, memory.show_owner_files)
 
     async def meet(self, user_id: str) -> None:
         """Somebody writes to an agent: without a configured owner the first who does is it,

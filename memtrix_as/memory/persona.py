@@ -9,6 +9,7 @@ import asyncio
 import difflib
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -78,14 +79,39 @@ class Persona:
         """How many characters an agent may write."""
         return self._config.memory.core_file_size
 
+    async def look(self, agent: str) -> dict[str, Seen]:
+        """All files of an agent now; a change is in the database when this returns."""
+        keys = {file: (self._home(agent, file), file) for file in CORE_FILES}
+        before = {file: self._seen.get(key) for file, key in keys.items()}
+        paths = {file: self.path(agent, file) for file in CORE_FILES}
+        # All in one thread: what costs is going there.
+        seen = await asyncio.to_thread(
+            lambda: {file: core_files.look(path, before[file]) for file, path in paths.items()}
+        )
+        for file, now in seen.items():
+            known = before[file]
+            if now.missing or not known or (now.text, now.problem) != (known.text, known.problem):
+                seen[file] = await self._note(agent, file)
+            else:
+                self._seen[keys[file]] = now
+        return seen
+
     async def prompt(
-        self, agent: str, company: Company, now: datetime, limit: int, name: str | None = None
+        self,
+        agent: str,
+        company: Company,
+        now: datetime,
+        limit: int,
+        *,
+        name: str | None = None,
+        seen: Mapping[str, Seen] | None = None,
     ) -> str:
         """The agent's system prompt, in about `limit` tokens, for those who are present.
 
-        `name` is what the agent is called; without it that is looked up.
+        What a caller has already is not looked up: what the agent is called, and its files as
+        `look` gave them just now.
         """
-        seen = await self._look(agent)
+        seen = seen or await self.look(agent)
         for file in CORE_FILES:
             self._say(agent, file, seen[file].problem)
         template = seen["AGENT.md"].text
@@ -206,23 +232,6 @@ class Persona:
 
     def _home(self, agent: str, file: str) -> str:
         return self._main if file == "USER.md" else agent
-
-    async def _look(self, agent: str) -> dict[str, Seen]:
-        """All files of an agent now; a change is in the database when this returns."""
-        keys = {file: (self._home(agent, file), file) for file in CORE_FILES}
-        before = {file: self._seen.get(key) for file, key in keys.items()}
-        paths = {file: self.path(agent, file) for file in CORE_FILES}
-        # All in one thread: what costs is going there.
-        seen = await asyncio.to_thread(
-            lambda: {file: core_files.look(path, before[file]) for file, path in paths.items()}
-        )
-        for file, now in seen.items():
-            known = before[file]
-            if now.missing or not known or (now.text, now.problem) != (known.text, known.problem):
-                seen[file] = await self._note(agent, file)
-            else:
-                self._seen[keys[file]] = now
-        return seen
 
     async def _note(self, agent: str, file: str, within: Connection | None = None) -> Seen:
         home = self._home(agent, file)
