@@ -31,7 +31,7 @@ FILE is AGENT, SOUL, BEHAVIOR, USER or MEMORY. You can edit the files with any e
 them anew with each message, and keep every version."""
 FORBIDDEN = "Only my owner and administrators may see and change who I am."
 NOT_HERE = "{file} is for my owner, and is not shown or changed where others read."
-AUTHORS = {"template": "template", "agent": "me", "human": "editor", "undo": "undo"}
+AUTHORS = {"template": "template", "agent": "agent", "human": "editor", "undo": "undo"}
 NAMES = "AGENT, SOUL, BEHAVIOR, USER or MEMORY"
 SHOWN = 30  # versions of a history
 
@@ -115,7 +115,7 @@ async def _list(request: Request, company: Company) -> str:
             rows.append(f"| {file} | {exc} | | | |")
             continue
         if newest:
-            when, who = _when(request, newest[0]), AUTHORS[newest[0].author]
+            when, who = _when(request, newest[0]), _who(newest[0])
             rows.append(f"| {file} | {len(text)} | {when} | {who} | {newest[0].number} |")
     return "\n".join(rows)
 
@@ -129,7 +129,7 @@ async def _history(request: Request, file: str, _: int | None) -> str:
     versions = await request.persona.history(request.item.agent, file, SHOWN, request.connection)
     rows = ["| version | written | by | characters |", "|---|---|---|---|"]
     for v in versions:
-        rows.append(f"| {v.number} | {_when(request, v)} | {AUTHORS[v.author]} | {v.size} |")
+        rows.append(f"| {v.number} | {_when(request, v)} | {_who(v)} | {v.size} |")
     older = versions[-1].number - 1 if versions else 0
     more = f"\n\n{older} older versions have the numbers from 1." if older else ""
     return "\n".join(rows) + more
@@ -160,6 +160,10 @@ async def _settle(request: Request, file: str, then: Version) -> None:
 
 def _when(request: Request, version: Version) -> str:
     return f"{version.created_at.astimezone(request.means.config.timezone):%Y-%m-%d %H:%M}"
+
+
+def _who(version: Version) -> str:
+    return version.writer or AUTHORS[version.author]
 
 
 def _block(text: str, language: str) -> str:

@@ -18,6 +18,7 @@ class Version:
     id: int
     number: int
     author: Author
+    writer: str | None  # author "agent": the display name of the one who wrote
     created_at: datetime
     size: int  # characters
     text: str
@@ -66,7 +67,9 @@ async def _versions(
 ) -> list[Version]:
     rows = await connection.fetch(
         f"""
-        select v.id, number::int, author, created_at, length(text) as size, text, placed
+        select v.id, number::int, author, created_at, length(text) as size, text, placed,
+            (select display_name from turns t join sessions s on s.id = t.session_id
+                 join agents a on a.name = s.agent where t.id = v.turn_id) as writer
         from (select id, row_number() over (order by id) as number,
                   row_number() over (order by id desc) as back
               from persona_versions where agent = $1 and file = $2) n

@@ -125,7 +125,7 @@ def replace(path: Path, text: str, expected: str) -> tuple[bool, str | None]:
             return False, None
         temporary = _temporary(path, text, status)
         try:
-            if _signature(os.lstat(path)) != seen.signature:
+            if not os.path.lexists(path) or _signature(os.lstat(path)) != seen.signature:
                 return False, None
             os.replace(temporary, path)
         finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 from memtrix_as.config import Config, role
 from memtrix_as.db import agents, persona
 from memtrix_as.db.persona import Author, Version, locked
-from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.errors import PersonaError
 from memtrix_as.memory import core_files, prompt
 from memtrix_as.memory.company import Company
@@ -57,7 +57,7 @@ class Persona:
             return
         await asyncio.to_thread(core_files.sweep, folder)
         for file in CORE_FILES:
-            await self._note(agent, file)
+            self._say(agent, file, (await self._note(agent, file)).problem)
 
     def path(self, agent: str, file: str) -> Path:
         """Where a file is; every agent's USER.md is the main agent's. PersonaError for no name."""
@@ -153,19 +153,23 @@ class Persona:
         Returns the new hash. PersonaError if another text is there, or it cannot be written; a
         text that stands there already is fine.
         """
-        text = plain(text)
+        text = str(clean(plain(text)))
         home = self._home(agent, file)
-        async with locked(self.pool, home, file) as db:
-            now = await self.read(agent, file, db)
-            if now != text:
-                if hash_of(now) != expected:
-                    raise PersonaError(UNWRITTEN.format(file=file, why=MEANWHILE))
-                await persona.add(db, home, file, text, "agent", turn_id=turn_id, placed=False)
+        try:
+            async with locked(self.pool, home, file) as db:
+                now = await self.read(agent, file, db)
+                if now != text:
+                    if hash_of(now) != expected:
+                        raise PersonaError(UNWRITTEN.format(file=file, why=MEANWHILE))
+                    await persona.add(db, home, file, text, "agent", turn_id=turn_id, placed=False)
+        finally:
+            self._seen.pop((home, file), None)  # were this cancelled, the next look ends it
         await self.settle(agent, file, text)
         return hash_of(text)
 
     async def settle(self, agent: str, file: str, text: str) -> None:
         """Put what was stored last into its file; PersonaError unless `text` stands there then."""
+        self._seen.pop((self._home(agent, file), file), None)
         seen = await self._note(agent, file)
         if seen.problem or seen.text != text:
             why = f"it {seen.problem}" if seen.problem else MEANWHILE

@@ -116,6 +116,8 @@ async def test_two_agents_share_what_they_know_of_the_human(
     await reads_and_writes(other, model, "USER.md", "- Name: Ann\n- Cooks\n")
     await chat.ask("what do I like?")
     assert "- Cooks" in system(model)
+    history = await command(chat, "/persona history user")
+    assert "| Memtrix |" in history and "| Dennis |" in history
     assert not (stopped.folder / "agents" / "dennis" / "USER.md").exists()
     assert (stopped.folder / "agents" / "dennis" / "SOUL.md").exists()
 
@@ -220,7 +222,7 @@ async def test_an_administrator_may_change_who_the_agents_are(
     behavior = (files / "BEHAVIOR.md").read_text()
     told = await reads_and_writes(chat, model, "BEHAVIOR.md", behavior + "- Be kind.\n")
     assert told.startswith("BEHAVIOR.md is written")
-    assert "| me |" in await command(chat, "/persona history behavior")
+    assert "| Memtrix |" in await command(chat, "/persona history behavior")
     assert "for my owner" in await command(chat, "/persona show USER")
 
 
@@ -234,7 +236,7 @@ async def test_the_human_lists_compares_and_takes_back(
     assert "editor" in table.split("USER.md")[1].split("MEMORY.md")[0]
     assert "Boat: `red`" in await command(chat, "!Persona SHOW user")
     history = await command(chat, "/persona history USER.md")
-    assert [who in history for who in ("template", "me", "editor")] == [True] * 3
+    assert [who in history for who in ("template", "Memtrix", "editor")] == [True] * 3
     diff = await command(chat, "/persona diff USER.md")
     assert "-- Boat: blue" in diff and "+- Boat: `red`" in diff and " - Name: Ann" in diff
     assert "-- Name: not known yet" in await command(chat, "/persona diff user 1")

@@ -250,6 +250,21 @@ async def test_what_cannot_be_written_leaves_no_version(
     assert (tmp_path / "workspace" / "SOUL.md").read_text() == "New."
 
 
+async def test_a_write_that_is_cancelled_halfway_is_ended_by_the_next_prompt(
+    persona: Persona, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    await prompt(persona)
+    with monkeypatch.context() as patch:
+        patch.setattr(Persona, "settle", cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await rewrite(persona, "SOUL.md", "New.")
+    assert "New." in await prompt(persona)
+    assert [author for author, _ in await texts(persona, "SOUL.md")] == ["template", "agent"]
+
+
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
