@@ -92,7 +92,7 @@ class Persona:
             known = before[file]
             if now.missing or not known or (now.text, now.problem) != (known.text, known.problem):
                 seen[file] = await self._note(agent, file)
-            else:
+            elif self._seen.get(keys[file]) is known:  # nobody was here meanwhile
                 self._seen[keys[file]] = now
         return seen
 
