@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from memtrix_as import __version__, config
+from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
@@ -18,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config.clean_environment(sys.argv)
         options = _parser().parse_args(arguments)
-        if options.generate or options.command == "register":
+        if options.command == "journal":
+            sys.exit(asyncio.run(journal_files.main(options)))
+        elif options.generate or options.command == "register":
             _register(options)
         else:
             asyncio.run(_run(options.config))
@@ -33,23 +35,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="memtrix-as", description="A personal AI agent in Matrix, as an application service."
     )
-    parser.add_argument(
-        "command", nargs="?", choices=("run", "register"), default="run",
-        help="run the service in the foreground (the default), or write the registration",
-    )  # fmt: skip
-    parser.add_argument("-c", "--config", type=Path, default=Path("config.yaml"))
+    _settings(parser)
     parser.add_argument(
         "-g", "--generate", action="store_true",
         help="write the registration file, and tokens into the configuration; then exit",
     )  # fmt: skip
-    parser.add_argument(
-        "-r", "--registration", "--file", type=Path, default=Path("registration.yaml")
-    )
-    parser.add_argument(
-        "--new-tokens", action="store_true", help="with -g: make new tokens even if there are some"
-    )
     parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    run = commands.add_parser("run", help="run the service in the foreground (the default)")
+    register = commands.add_parser("register", help="write the registration, as -g does")
+    journal = commands.add_parser("journal", help="write journals into files, or read them in")
+    journal_files.arguments(journal)
+    for each in (run, register, journal):
+        _settings(each, again=True)
     return parser
+
+
+def _settings(parser: argparse.ArgumentParser, again: bool = False) -> None:
+    """What can be said before and after the command; there, silence must not undo what was said."""
+
+    def default(value: object) -> object:
+        return argparse.SUPPRESS if again else value
+
+    parser.add_argument("-c", "--config", type=Path, default=default(Path("config.yaml")))
+    parser.add_argument(
+        "-r", "--registration", "--file", type=Path, default=default(Path("registration.yaml"))
+    )
+    parser.add_argument(
+        "--new-tokens", action="store_true", default=default(False),
+        help="with -g: make new tokens even if there are some",
+    )  # fmt: skip
 
 
 def _register(options: argparse.Namespace) -> None:

@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import commands, condense, corrections, turn
+from memtrix_as.agent import commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
+from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
 from memtrix_as.db import agents
-from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
@@ -27,7 +27,10 @@ from memtrix_as.matrix.intake import World
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
+from memtrix_as.memory.journals import Journals
+from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.persona import Persona
+from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.providers.catalog import Models
 
@@ -70,11 +73,18 @@ class App:
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
+        companies, keeper = Companies(pool, config), Keeper(pool, dsn, config)
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
-        services: dict[type, Any] = {Companies: Companies(pool, config), Persona: persona}
+        services: dict[type, Any] = {
+            Companies: companies,
+            Keeper: keeper,
+            Recollection: Recollection(pool, companies, lambda: keeper.embedders),
+            Journals: Journals(pool, config),
+            Persona: persona,
+        }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
-        handlers = _handlers(means, rooms)
+        handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         service = config.appservice
@@ -89,6 +99,10 @@ class App:
         await queue.start()
         stack.push_async_callback(chat.close)
         stack.push_async_callback(queue.stop)
+        stack.push_async_callback(keeper.stop)
+        keeper.start()
+        if config.memory.upkeep:
+            self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(
@@ -120,20 +134,26 @@ class App:
 
     async def _know_ourselves(self, pool: Pool) -> None:
         config = self._config
-        main, name = config.main_agent, config.appservice.bot_username
-        domain = config.homeserver.domain
-        wanted = Agent(
-            name, f"@{name}:{domain}", main.name, True, main.model, main.verbose, main.reasoning
-        )
-        await agents.keep_main(pool, wanted)
+        await agents.keep_main(pool, agents.main(config))
         everyone = await agents.load(pool)
         self._world = World(
             agents={a.user_id: a.name for a in everyone},
             display_names={a.name: a.display_name for a in everyone},
-            main=name,
+            main=config.appservice.bot_username,
             roles=config.permissions,
-            ours=(f"@{config.appservice.sender_localpart}:{domain}",),
+            ours=(f"@{config.appservice.sender_localpart}:{config.homeserver.domain}",),
         )
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else, until the service stops."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(_log_failure)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
 
     def _user_of(self, agent: str) -> str:
         return next(user for user, name in self.world().agents.items() if name == agent)
@@ -169,10 +189,10 @@ class App:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()):
-        log.error("Joining the homeserver failed: %s", exc, exc_info=exc)
+        log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
-def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
+def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
     """Who handles which kind of inbox item."""
 
     def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
@@ -182,12 +202,22 @@ def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
 
         return handler
 
+    def remembered(handle: Handler) -> Handler:
+        async def handler(item: Item, lease: Lease) -> bool:
+            try:
+                return await handle(item, lease)
+            finally:
+                wake()
+
+        return handler
+
     return {
-        "message": partial(turn.answer, means),
+        "message": remembered(partial(turn.answer, means)),
         "command": partial(commands.run, means),
         "edit": partial(corrections.edit, means),
-        "redaction": partial(corrections.withdraw, means),
+        "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
+        upkeep.KIND: partial(upkeep.condense, means),
         "invite": matrix(rooms.invited),
         "decline": matrix(rooms.unwanted),
         "arrived": matrix(rooms.settle),

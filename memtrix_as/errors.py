@@ -29,6 +29,14 @@ class PersonaError(ToolError):
     """A core file cannot be read or written as asked."""
 
 
+class JournalError(MemtrixError):
+    """A journal cannot be written as asked."""
+
+
+class JournalChanged(JournalError):
+    """A rewrite would take out entries that its writer has not seen."""
+
+
 class HomeserverError(MemtrixError):
     """The homeserver refused a request, or could not be reached.
 

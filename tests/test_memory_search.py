@@ -147,7 +147,6 @@ async def test_the_end_of_a_long_day_is_found(pool: Any) -> None:
     await index.keep_journal(pool, "memtrix", MAY, "## Notes\n" + "\n".join(lines), [ANNA])
     hit = (await ask(pool, "What spice does the cake need?"))[0]
     assert "cardamom" in hit.text and len(hit.text) < 3000
-    assert hit.lines and hit.lines[0] <= 182 <= hit.lines[1]
     assert (hit.heading, hit.event) == ("Notes", None)
 
 
@@ -199,7 +198,8 @@ async def test_neighbours_do_not_pass_the_wall(pool: Any) -> None:
 
 async def test_what_is_taken_back_is_gone(pool: Any) -> None:
     await told(pool, "Our boat is called Nessie.", "And the dinghy Rubber Duck.")
-    assert len(await forget_event(pool, "memtrix", f"${ROOM}{MAY}0")) == 1
+    async with pool.acquire() as connection, connection.transaction():
+        await forget_event(connection, ROOM, f"${ROOM}{MAY}0")
     assert await ask(pool, "boat") == []
     await index.keep_journal(pool, "memtrix", MAY, "- A boat.", [ANNA])
     await index.keep_journal(pool, "memtrix", MAY, "", [ANNA])
@@ -265,9 +265,7 @@ async def test_an_index_made_anew_replaces_the_old_one(pool: Any) -> None:
 
 def found(n: int, score: float, day: int = 1, start: int = 0, covered: float = 1.0) -> Found:
     when = date(2026, 5, day)
-    return Found(
-        n, "source", start, when, "", ["a", "b"], [], [], None, None, None, score, covered, None
-    )
+    return Found(n, "source", start, when, "", ["a", "b"], [], [], None, score, covered, None)
 
 
 def test_hits_do_not_overlap() -> None:

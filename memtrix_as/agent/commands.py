@@ -11,6 +11,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
 from memtrix_as.memory.company import Companies
+from memtrix_as.memory.keeper import Keeper
 from memtrix_as.messages import Incoming
 
 HELP = """\
@@ -22,6 +23,7 @@ HELP = """\
 | `/status` | shows my model, this conversation's size, and what I am doing |
 | `/verbose on` or `off` | shows the tools I use while I work |
 | `/reasoning on` or `off` | shows what I think before I answer |
+| `/recall on` or `off` | looks up what I remember of your message before I answer |
 | `/persona` | shows the files that make me who I am; `/persona help` tells how to change them |
 | `/leave` | makes me leave this room; invite me to have me back |
 
@@ -51,7 +53,7 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
         call = _Call(means, connection, item, incoming, argument.strip())
-        if argument and name not in {"verbose", "reasoning", "persona"}:
+        if argument and name not in {"verbose", "reasoning", "recall", "persona"}:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
         else:
             words = await COMMANDS[name](call)
@@ -103,19 +105,40 @@ async def _status(call: _Call) -> str:
         ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
         ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
         ("working on", f"{waiting} messages" if waiting else "nothing"),
+        ("memory", await _memory(call)),
         ("verbose", "on" if agent.verbose else "off"),
         ("reasoning", "on" if agent.reasoning else "off"),
+        ("recall", "on" if agent.recall else "off"),
         ("version", __version__),
     ]
     return "\n".join(f"- **{name}:** {value}" for name, value in rows)
 
 
+async def _memory(call: _Call) -> str:
+    keeper: Keeper = call.means.services[Keeper]
+    progress, turns = await keeper.progress()
+    text = f"{progress.total} passages"
+    if turns:
+        text += f", {turns} messages still to be indexed"
+    if keeper.trouble:
+        return f"{text}; searched by words alone: {keeper.trouble}"
+    if not keeper.embedders:
+        return f"{text}; searched by words alone (`embeddings.model` is none)"
+    if progress.done < progress.total:
+        return f"{text}, {progress.done} of them searched by meaning too so far"
+    return text
+
+
+async def _recall(call: _Call) -> str:
+    return await _switch(call, "recall", "look up what I remember before I answer")
+
+
 async def _verbose(call: _Call) -> str:
-    return await _switch(call, "verbose", "the tools I use")
+    return await _switch(call, "verbose", "show the tools I use")
 
 
 async def _reasoning(call: _Call) -> str:
-    return await _switch(call, "reasoning", "what I think before I answer")
+    return await _switch(call, "reasoning", "show what I think before I answer")
 
 
 async def _leave(call: _Call) -> str:
@@ -136,7 +159,7 @@ async def _switch(call: _Call, setting: str, what: str) -> str:
         return f"Type `/{setting} on` or `/{setting} off`."
     on = direction == "on"
     await agents.switch(call.connection, agent.name, setting, on)
-    return f"From now on I {'show' if on else 'do not show'} {what}."
+    return f"From now on I {'' if on else 'do not '}{what}."
 
 
 COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
@@ -147,5 +170,6 @@ COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
     "verbose": _verbose,
     "reasoning": _reasoning,
     "persona": _persona,
+    "recall": _recall,
     "leave": _leave,
 }

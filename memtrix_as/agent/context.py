@@ -79,6 +79,17 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
     return Prompt(messages, not session.complete or used > CONDENSE_AT * limit)
 
 
+def remind(messages: list[Message], memory: str) -> None:
+    """Put what is remembered before the human's last message.
+
+    Not into the system prompt: what stands before the question can stay in the server's cache.
+    """
+    for at in range(len(messages) - 1, -1, -1):
+        if memory and messages[at].role == "user":
+            messages[at] = replace(messages[at], text=memory + messages[at].text)
+            return
+
+
 def shortened(message: Message, limit: int) -> Message:
     """The message with the middle of a text that is over `limit` tokens left out, and that said."""
     # In the worst case each character is a token of its own.

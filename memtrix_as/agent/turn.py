@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop
@@ -17,6 +18,8 @@ from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
+from memtrix_as.memory.recall import Recollection, reminder
+from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Chat, Stream, Tool, ToolContext
 
@@ -126,7 +129,6 @@ class _Work:
         self._texts: list[str] = []  # what the turn's finished messages say
         self._asked_by = 0  # the stored message whose calls are being run
         self._joint = ""
-        self._ctx: ToolContext  # from where the loop begins
         self.streamed = ""
 
     async def run(self, reply_to: str | None) -> Ending:
@@ -149,23 +151,31 @@ class _Work:
         config, model = self._means.config, self._means.models.get(self._turn.model)
         tools = self._means.tools if model.tools else {}
         place, sender = self._incoming.place, self._incoming.sender
-        self._ctx = ctx = ToolContext(
+        ctx = ToolContext(
             place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
             self._turn.id, self._means.services,
         )  # fmt: skip
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
-        first = await self._persona(ctx, context.persona_budget(model.context, specs))
-        limit = context.budget(model.context, context.tokens(first) + specs)
-        session = await sessions.load(self._means.pool, self._turn.session_id, limit)
+        recalled = min(config.memory.recall_tokens, model.context // 8) if self._turn.recall else 0
+        share = context.persona_budget(model.context, specs + recalled)
+        first = await self._persona(ctx, share)
+        limit = context.budget(model.context, context.tokens(first) + specs + recalled)
+        session, hits = await asyncio.gather(
+            sessions.load(self._means.pool, self._turn.session_id, limit),
+            self._remember(recalled),
+        )
         prompt = context.fit(session, first, limit)
+        shown = min((stored.id for stored in session.messages), default=0)
+        memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
+        context.remind(prompt.messages, memory)
         for stored in session.messages:
             if stored.turn_id == self._turn.id and stored.message.role == "assistant":
                 self._asked_by = stored.id
                 self._say(stored.message.text)
                 self._texts.append(stored.message.text)
         steps = loop.run(
-            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
-            self._feed, config.limits.tool_rounds,
+            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx,
+            partial(self._gate, ctx), self._feed, config.limits.tool_rounds,
         )  # fmt: skip
         async for reply in steps:
             if reply.message.role == "assistant":
@@ -187,6 +197,14 @@ class _Work:
         text = await persona.prompt(place.agent, company, now, limit, name=name, seen=seen)
         return Message("system", text)
 
+    async def _remember(self, budget: int) -> list[Hit]:
+        """What the agent remembers of the human's message."""
+        if not budget:
+            return []
+        place, memory = self._incoming.place, self._means.services[Recollection]
+        found: list[Hit] = await memory.before(place.agent, place.room_id, self._incoming.text)
+        return found
+
     def _feed(self, delta: Delta) -> None:
         self._say(delta.text)
 
@@ -197,10 +215,10 @@ class _Work:
             self.streamed += piece
             self._stream.feed(piece)
 
-    async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
-        question = await tool.confirm_if(self._ctx, call.arguments) if tool.confirm_if else None
-        if tool.confirm or question:
-            return NOBODY_ASKED.format(name=tool.name, question=question or "")
+    async def _gate(self, ctx: ToolContext, call: ToolCall, tool: Tool) -> str | None:
+        asks = await tool.confirm_if(ctx, call.arguments) if tool.confirm_if else None
+        if tool.confirm or asks:
+            return NOBODY_ASKED.format(name=tool.name, question=asks or "")
         pool = self._means.pool
         if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):
             return None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from memtrix_as.config import Config
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import LostTurn
 
@@ -37,6 +38,13 @@ async def get(db: Connection | Pool, name: str) -> Agent:
         if agent.name == name:
             return agent
     raise LostTurn(f"the agent {name} is gone")
+
+
+def main(config: Config) -> Agent:
+    """The main agent as it is configured."""
+    name, wanted = config.appservice.bot_username, config.main_agent
+    user_id = f"@{name}:{config.homeserver.domain}"
+    return Agent(name, user_id, wanted.name, True, wanted.model, wanted.verbose, wanted.reasoning)
 
 
 async def keep_main(pool: Pool, agent: Agent) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from memtrix_as.db import queue
+from memtrix_as.db import conversations, passages, queue
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.messages import Message
 
@@ -153,12 +153,15 @@ async def blank(connection: Connection, room_id: str, event_id: str) -> None:
     """Take the words of a message out of what models will see, and out of the inbox."""
     await connection.execute(
         """
-        update messages set text = '[withdrawn by its sender]', tokens = 10
+        update messages set text = $3, tokens = 10
         where event_id = $1 and session_id in (select id from sessions where room_id = $2)
         """,
         event_id,
         room_id,
+        conversations.WITHDRAWN,
     )
+    await conversations.changed(connection, room_id, [event_id])
+    await passages.forget_event(connection, room_id, event_id)
     await connection.execute(
         """
         update inbox set payload = payload - 'content'

@@ -54,8 +54,6 @@ class Found:
     messages: list[int]
     events: list[str]
     room_id: str | None
-    first_line: int | None
-    last_line: int | None
     score: float
     covered: float
     cosine: float | None
@@ -212,8 +210,7 @@ def _fused(query: Query, arguments: _Arguments) -> str:
                     coalesce(greatest(s.cosine, 0) / b.cosine, w.words) as vector) x
             order by score desc, s.passage desc limit {limit})
         select p.id, p.source, p.start, p.day, p.heading, p.parts, p.messages, p.events, p.room_id,
-            p.first_line, p.last_line, f.score, f.cosine,
-            f.telling / greatest(i.score, 1e-9) as covered
+            f.score, f.cosine, f.telling / greatest(i.score, 1e-9) as covered
         from fused f join passages p on p.id = f.passage, ideal i
         order by f.score desc, p.id desc
         """

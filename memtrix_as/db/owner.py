@@ -3,13 +3,19 @@
 from memtrix_as.db.pool import Connection, Pool
 
 
+async def get(db: Connection | Pool) -> str | None:
+    found: str | None = await db.fetchval("select user_id from owner")
+    return found
+
+
 async def company(db: Connection | Pool, room_id: str) -> tuple[tuple[str, ...], str | None]:
-    """User ids of all humans that are joined to the room, and of the owner."""
+    """User ids of all humans that are joined to the room, and the owner's."""
     row = await db.fetchrow(
         """
-        select (select user_id from owner) as owner, array(
-            select user_id from members where room_id = $1
-                and user_id not in (select user_id from agents) order by user_id) as people
+        select array(
+            select user_id from members
+            where room_id = $1 and user_id not in (select user_id from agents)
+            order by user_id) as people, (select user_id from owner) as owner
         """,
         room_id,
     )

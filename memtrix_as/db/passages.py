@@ -20,7 +20,6 @@ class Row:
     hash: bytes
     counts: Mapping[str, int]
     people: Sequence[str] = ()  # the humans who may know it; '*' is everybody
-    lines: tuple[int, int] | None = None
     messages: Sequence[int] = ()
     events: Sequence[str] = ()
 
@@ -49,7 +48,7 @@ async def write(db: Connection | Pool, origin: Origin, rows: Sequence[Row]) -> C
     if hasattr(db, "acquire"):
         async with db.acquire() as connection, connection.transaction():
             return await write(connection, origin, rows)
-    await _lock(db, origin.agent)
+    await lock(db, origin.agent)
     stored = await db.fetch(
         "select id, hash from passages where agent = $1 and source = $2 order by start",
         origin.agent,
@@ -76,7 +75,7 @@ async def write(db: Connection | Pool, origin: Origin, rows: Sequence[Row]) -> C
     return Change(len(new), len(gone), len(kept))
 
 
-async def _lock(connection: Connection, agent: str) -> None:
+async def lock(connection: Connection, agent: str) -> None:
     """Writers of one agent's memory go one after the other: they count the same words."""
     await connection.execute(
         "insert into memories (agent) values ($1) on conflict do nothing", agent
@@ -107,18 +106,16 @@ async def _move(connection: Connection, kept: Sequence[tuple[int, Row]]) -> None
     """The same text may have got another place, and other messages and events."""
     await connection.executemany(
         """
-        update passages set start = $2, first_line = $3, last_line = $4, messages = $5, events = $6
+        update passages set start = $2, messages = $3, events = $4
         where id = $1
-          and (start, first_line, last_line, messages, events)
-              is distinct from ($2, $3, $4, $5::bigint[], $6::text[])
+          and (start, messages, events) is distinct from ($2, $3::bigint[], $4::text[])
         """,
         [(passage, *_place(row)) for passage, row in kept],
     )
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    first, last = row.lines or (None, None)
-    return row.start, first, last, list(row.messages), list(row.events)
+    return row.start, list(row.messages), list(row.events)
 
 
 async def _add(connection: Connection, origin: Origin, rows: Sequence[Row]) -> None:
@@ -129,9 +126,9 @@ async def _add(connection: Connection, origin: Origin, rows: Sequence[Row]) -> N
     lengths = [sum(row.counts.values()) for row in rows]
     ids = await connection.fetchmany(
         """
-        insert into passages (start, first_line, last_line, messages, events, agent, source,
-            room_id, audience, day, heading, parts, indexed, hash, words, length)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) returning id
+        insert into passages (start, messages, events, agent, source, room_id, audience, day,
+            heading, parts, indexed, hash, words, length)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) returning id
         """,
         [
             (
@@ -183,16 +180,24 @@ async def _terms(connection: Connection, agent: str, rows: Sequence[Row]) -> dic
     return {row["term"]: row["id"] for row in found}
 
 
-async def forget_event(pool: Pool, agent: str, event_id: str) -> list[str]:
-    """Remove every passage that holds the event; returns their sources, to be cut anew."""
-    async with pool.acquire() as connection, connection.transaction():
-        await _lock(connection, agent)
-        rows = await connection.fetch(
-            "delete from passages where agent = $1 and events @> array[$2] returning source",
-            agent,
-            event_id,
-        )
-    return sorted({row["source"] for row in rows})
+async def forget_event(connection: Connection, room_id: str, event_id: str) -> None:
+    """Remove every passage that holds the event, from all agents' memories, until commit.
+
+    What else was said there is to be cut anew.
+    """
+    found = await connection.fetch(
+        """
+        select distinct agent from passages where room_id = $1 and events @> array[$2]
+        order by agent
+        """,
+        room_id,
+        event_id,
+    )
+    for row in found:
+        await lock(connection, row["agent"])
+    await connection.execute(
+        "delete from passages where room_id = $1 and events @> array[$2]", room_id, event_id
+    )
 
 
 async def sources(pool: Pool, agent: str) -> dict[str, int]:

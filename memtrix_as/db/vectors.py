@@ -65,6 +65,19 @@ async def serving(pool: Pool, models: Sequence[str]) -> Space | None:
     return Space(**row) if row else None
 
 
+async def former(pool: Pool, model: str) -> str | None:
+    """The model whose vectors serve, as long as those of `model` are not complete."""
+    found: str | None = await pool.fetchval(
+        """
+        select model from spaces where model <> $1 and complete_at is not null and not exists (
+            select from spaces where model = $1 and complete_at is not null)
+        order by id desc limit 1
+        """,
+        model,
+    )
+    return found
+
+
 async def complete(pool: Pool, space: int) -> list[int]:
     """Note that a space has all vectors; returns the other spaces, which nobody needs now."""
     await pool.execute(

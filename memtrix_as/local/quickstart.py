@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ from memtrix_as.local.small_model import SmallModel
 from memtrix_as.local.synapse import DevSynapse
 
 GREETING = "hello"
+MEANING = "searched by words and by meaning"
+WORDS = "searched by words; by meaning too with .venv/bin/pip install -e '.[embeddings]' (800 MB)"
 LOUD = re.compile(r"^[\d:,. -]*\s*(WARNING|ERROR|CRITICAL)\b")
 LINE = re.compile(r"^\d{4}-\d\d-\d\d ")  # a record; other lines continue one
 
@@ -222,6 +225,7 @@ def _show(place: Installation, homeserver: DevSynapse, model: str, voice: Voice)
         "Password": place.notes["password"] if terminal else "stands in data/quickstart.json",
         "Chat with": f"{place.bot_id} (the chat is there already; invite it to other rooms)",
         "Model": model,
+        "Memory": MEANING if find_spec("sentence_transformers") else WORDS,
         "Data": f"{place.data}, workspace and agents beside it; settings in config.yaml",
         "Stop": "Ctrl-C",
     }

@@ -19,7 +19,7 @@ MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
 FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
-CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "leave", "persona"}
+CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona"}
 COMMANDS = CONTROLS | {"clear"}
 COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 

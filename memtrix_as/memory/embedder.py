@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from memtrix_as.config import child_environment
+from memtrix_as.config import Config, child_environment
 from memtrix_as.errors import (
     ConfigError,
     ModelBroken,
@@ -76,6 +76,21 @@ def prefixes(model: str) -> tuple[str, str] | None:
     return None
 
 
+def from_config(config: Config) -> "Embedder | None":
+    """The embedder that the configuration means; None when words alone are to be searched."""
+    return named(config, config.embeddings.model)
+
+
+def named(config: Config, model: str) -> "Embedder | None":
+    """The same with another model, such as the one that made the vectors there are."""
+    settings = config.embeddings
+    if settings.model == "none":
+        return None
+    if settings.base_url:
+        return RemoteEmbedder(model, settings.base_url, settings.api_key or "")
+    return LocalEmbedder(model, settings.device)
+
+
 class LocalEmbedder:
     """sentence-transformers in a process of its own, which steps back but for questions.
 
@@ -90,6 +105,7 @@ class LocalEmbedder:
         self._prefixes = prefixes(model)
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
+        self._asking: set[asyncio.Task[list[Vector]]] = set()
         self.ready = False
         self.dimensions = 0
 
@@ -118,6 +134,18 @@ class LocalEmbedder:
             await child.wait()
 
     async def _ask(self, kind: str, texts: Sequence[str]) -> list[Vector]:
+        """Whoever cannot wait for the answer leaves; the process is not disturbed by that."""
+        asking = asyncio.create_task(self._exchange(kind, texts))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asked)
+        return await asyncio.shield(asking)
+
+    def _asked(self, asking: asyncio.Task[list[Vector]]) -> None:
+        self._asking.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # seen: perhaps nobody waits for it any more
+
+    async def _exchange(self, kind: str, texts: Sequence[str]) -> list[Vector]:
         prefix = "" if self._prefixes is None else self._prefixes[kind == "query"]
         request = {
             "kind": kind,

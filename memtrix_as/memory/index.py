@@ -1,8 +1,9 @@
 """The index: what agents remember, kept in step with the texts, embedded in the background."""
 
 import asyncio
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -37,8 +38,13 @@ class Progress:
     total: int
 
 
-def journal_source(day: date) -> str:
-    return f"journal {day.isoformat()}"
+def journal_source(day: date, people: Sequence[str], room_id: str | None) -> str:
+    """What everybody may know of a day is one text, and what these people may know another."""
+    name = f"journal {day.isoformat()}"
+    if "*" in people and room_id is None:
+        return name
+    whole = "\0".join((room_id or "", *sorted(set(people))))
+    return f"{name} {hashlib.sha256(whole.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
 def conversation_source(room_id: str, day: date) -> str:
@@ -52,13 +58,15 @@ async def keep_journal(
     markdown: str,
     people: Sequence[str],
     room_id: str | None = None,
+    events: Mapping[int, Sequence[str]] | None = None,
 ) -> Change:
-    """Index a day's journal as it now is; an empty one leaves the index.
+    """Index what these people may know of a day's journal, as it now is; nothing leaves the index.
 
-    On a connection, in its transaction: then journal and index never differ.
+    `events` are the messages that a line, counted from 1, was made of. On a connection, in its
+    transaction: then journal and index never differ.
     """
-    origin = Origin(agent, journal_source(day), room_id)
-    found = await asyncio.to_thread(cut_journal, origin.source, day, markdown, people)
+    origin = Origin(agent, journal_source(day, people, room_id), room_id)
+    found = await asyncio.to_thread(cut_journal, origin.source, day, markdown, people, events)
     return await rows.write(db, origin, await asyncio.to_thread(_rows, found))
 
 
@@ -89,7 +97,6 @@ def _rows(passages: Sequence[Passage]) -> list[rows.Row]:
             passage.hash,
             Counter(words(f"{date_words(passage.day)}\n{passage.indexed}")),
             passage.people,
-            passage.lines,
             passage.messages,
             passage.events,
         )

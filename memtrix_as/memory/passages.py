@@ -2,19 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate
+
+from memtrix_as.memory.markdown import Fences, heading, is_bullet
 
 TARGET = 160  # tokens: a passage ends before the piece that would lead over it
 LONGEST = 240  # tokens of one piece; a longer paragraph or message is cut into several
 
 # The sections that every journal has. One that is empty is the form, and not a text.
-SECTIONS = frozenset({"Conversations", "Learned", "Decisions", "Tasks", "Notes"})
-
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+SECTIONS = ("Conversations", "Learned", "Decisions", "Tasks", "Notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,10 @@ class Passage:
     start: int
     parts: tuple[str, ...]
     people: tuple[str, ...]  # the humans who may know it
-    lines: tuple[int, int] | None = None  # of a journal: the first and the last, from 1
-    messages: tuple[int, ...] = ()  # of a conversation: for each part its message …
-    events: tuple[str, ...] = ()  # … and its event, empty where there is none
+    messages: tuple[int, ...] = ()  # of a conversation: for each part its message
+    # For each part its event, empty where there is none. In a journal an entry may be made of
+    # several messages: their other events follow, so that the passage is found by each.
+    events: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -78,33 +78,42 @@ def tokens(text: str) -> int:
     return len(text.encode("utf-8", "replace")) // 4 + 1
 
 
-def cut_journal(source: str, day: date, markdown: str, people: Sequence[str] = ()) -> list[Passage]:
+def cut_journal(
+    source: str,
+    day: date,
+    markdown: str,
+    people: Sequence[str] = (),
+    events: Mapping[int, Sequence[str]] | None = None,
+) -> list[Passage]:
     """A day's journal along its headings, bullets and paragraphs; nothing of it is lost.
 
-    A passage stays within its section. Appending changes no passage but the section's last.
+    A passage stays within its section, and begins amid the one before. Appending changes the last
+    passages of the section only. `events` are those of the messages that a line, counted from 1,
+    was made of.
     """
 
-    def passage(heading: str, group: Sequence[tuple[int, str]]) -> Passage:
+    def passage(title: str, start: int, group: Sequence[tuple[int, str]]) -> Passage:
+        made_of = [tuple((events or {}).get(line, ())) for line, _ in group]
+        own = [of[0] if of else "" for of in made_of]
+        more = dict.fromkeys(event for of in made_of for event in of if event not in own)
+        links = (*own, *more) if any(own) else ()
         parts = tuple(piece for _, piece in group)
-        lines = (group[0][0], group[-1][0])
-        start = sum(len(before.parts) for before in passages)
-        return Passage(source, day, heading, start, parts, tuple(people), lines)
+        return Passage(source, day, title, start, parts, tuple(people), events=links)
 
     passages: list[Passage] = []
-    for heading, block in _sections(markdown):
-        group: list[tuple[int, str]] = []
-        size = 0
-        for unit in _units(block):
-            pieces = [(n, piece) for n, line in unit for piece in _pieces(line)]
-            for chunk in _fitting(pieces):
-                cost = sum(tokens(piece) for _, piece in chunk)
-                if group and size + cost > TARGET:
-                    passages.append(passage(heading, group))
-                    group, size = [], 0
-                group += chunk
-                size += cost
-        if group:
-            passages.append(passage(heading, group))
+    begin = 0
+    for title, block in _sections(markdown):
+        chunks = [
+            chunk
+            for unit in _units(block)
+            for chunk in _fitting([(n, piece) for n, line in unit for piece in _pieces(line)])
+        ]
+        sizes = [sum(tokens(piece) for _, piece in chunk) for chunk in chunks]
+        starts = [begin, *(begin + n for n in accumulate(map(len, chunks)))]
+        for first, last in _windows(sizes):
+            group = [line for chunk in chunks[first:last] for line in chunk]
+            passages.append(passage(title, starts[first], group))
+        begin = starts[-1]
     return passages
 
 
@@ -146,14 +155,14 @@ def cut_conversation(source: str, said: Sequence[Said]) -> list[Passage]:
 
 def _windows(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and after the last of each window of pieces with these sizes; they half overlap."""
-    first = 0
-    while first < len(sizes):
+    first = reached = 0
+    while reached < len(sizes):
         last = first + 1
         while last < len(sizes) and sum(sizes[first : last + 1]) <= TARGET:
             last += 1
-        yield first, last
-        if last == len(sizes):
-            return
+        if last > reached:  # else it is all in the one before
+            yield first, last
+            reached = last
         first += max(1, (last - first) // 2)
 
 
@@ -165,7 +174,7 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
     path: list[tuple[int, str]] = []
     block: list[tuple[int, str]] = []
     own: tuple[int, str] | None = None  # the heading's own line
-    fence = ""
+    fences = Fences()
 
     def section(deeper: bool) -> Iterator[tuple[str, list[tuple[int, str]]]]:
         name = " > ".join(title for _, title in path)
@@ -175,20 +184,15 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
             yield " > ".join(title for _, title in path[:-1]), [own]
 
     for number, line in enumerate(markdown.replace("\r\n", "\n").split("\n"), 1):
-        if found := _FENCE.match(line):
-            if not fence:
-                fence = found[1]
-            elif line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-                fence = ""
-        heading = None if fence else _HEADING.match(line)
-        if not heading:
+        found = None if fences.code(line) else heading(line)
+        if not found:
             block.append((number, line))
             continue
-        level = len(heading[1])
+        level, title = found
         yield from section(deeper=bool(path) and level > path[-1][0])
         while path and path[-1][0] >= level:
             path.pop()
-        path.append((level, (heading[2] or "").strip()))
+        path.append((level, title))
         block, own = [], (number, line)
     yield from section(deeper=False)
 
@@ -196,21 +200,18 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
 def _units(block: Sequence[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
     """A section's bullets and paragraphs, without blank lines; a bullet keeps what is under it."""
     unit: list[tuple[int, str]] = []
-    fence = ""
+    fences = Fences()
     blank = False
     for number, line in block:
-        if not fence and not line.strip():
+        within = bool(fences.open)
+        fences.code(line)
+        if not within and not line.strip():
             blank = True
             continue
-        new = not fence and (_BULLET.match(line) or (blank and not line[:1].isspace()))
+        new = not within and (is_bullet(line) or (blank and not line[:1].isspace()))
         if unit and new:
             yield unit
             unit = []
-        if found := _FENCE.match(line):
-            if not fence:
-                fence = found[1]
-            elif line.strip().startswith(fence):
-                fence = ""
         if line.strip():
             unit.append((number, line))
         blank = False

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 2.0  # seconds that a question waits for its vector before words alone must do
 WEIGHT = 0.5  # of the vectors in the score
 DATED = 0.1  # what a passage of a day that the question names gains
-REPEATED = 0.8  # what a passage keeps of its score for each better one of the same day
+REPEATED = 0.7  # what a passage keeps of its score for each better one of the same day
 NEWER = 0.02  # what the newest day gains over the oldest: corrections come first
 AROUND = 2  # neighbours on each side that are shown with a passage …
 LONGEST = 600  # … unless it becomes longer than this, in tokens
@@ -40,7 +40,7 @@ STRAY = 0.3  # of that: what a passage must bring to be shown beside a better on
 class Hit:
     """A passage that fits, with its neighbours.
 
-    `event` in `room_id` is the message that fits best, where the passage is of a conversation.
+    `event` in `room_id` is the message that fits best, or that a journal's entry was made of.
     """
 
     day: date
@@ -50,7 +50,7 @@ class Hit:
     source: str
     room_id: str | None
     event: str | None
-    lines: tuple[int, int] | None  # of a journal: where the passage itself stands
+    messages: tuple[int, ...]  # those that the passage itself is of, or was made of
     first: int  # the range of the source's parts that the text shows …
     last: int
     own: tuple[int, int]  # … and that of the passage within it
@@ -67,13 +67,14 @@ async def search(
     last: date | None = None,
     limit: int = 5,
     weight: float = WEIGHT,
+    patience: float = PATIENCE,
 ) -> list[Hit]:
     """What fits the question, best first; nothing when nothing does.
 
     `people` are the humans present: only what each of them may know is found; None asks without
     that wall, and [] stands for an agent on its own. `embedders` are those that may be asked, so
     that while a new model's vectors are made the old ones serve; one that is not ready is not
-    waited for.
+    waited for, and one that is longer than `patience` seconds about it is not either.
     """
     asked = words(question)
     query = Query(
@@ -85,7 +86,7 @@ async def search(
         weight=weight,
         telling=telling(asked),
     )
-    query, background = await _with_vector(pool, embedders, question, query)
+    query, background = await _with_vector(pool, embedders, query, question, patience)
     found = fitting(await hybrid.find(pool, query), background)
     chosen = choose(found, dates(question), limit)
     return await _shown(pool, query, chosen)
@@ -137,14 +138,14 @@ def _overlap(one: Found, other: Found) -> bool:
 
 
 async def _with_vector(
-    pool: Pool, embedders: Sequence[Embedder], question: str, query: Query
+    pool: Pool, embedders: Sequence[Embedder], query: Query, question: str, patience: float
 ) -> tuple[Query, float]:
     ready = {embedder.name: embedder for embedder in embedders if embedder.ready}
     serving = await vectors.serving(pool, list(ready)) if ready else None
     if serving is None:
         return query, 0.0
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             vector = await ready[serving.model].embed_query(question)
     except (TimeoutError, ModelError, ConfigError) as exc:
         log.warning("Memory is searched by words alone: %s", exc or "the model is too slow")
@@ -184,9 +185,6 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         best = max(range(len(fitting)), key=fitting.__getitem__)
         event = found.events[best] or next(filter(None, found.events))
     numbers = sorted(parts)
-    lines = None
-    if found.first_line is not None and found.last_line is not None:
-        lines = (found.first_line, found.last_line)
     return Hit(
         found.day,
         found.heading,
@@ -195,7 +193,7 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         found.source,
         found.room_id,
         event,
-        lines,
+        tuple(found.messages),
         numbers[0],
         numbers[-1],
         (found.start, found.start + len(found.parts) - 1),

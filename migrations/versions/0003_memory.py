@@ -64,14 +64,28 @@ create table journal_entries (
     messages bigint[] not null default '{}',    -- what it was made of
     events text[] not null default '{}',
     author text not null check (author in ('agent', 'upkeep', 'import')),
+    imported boolean not null default false,    -- from a file: the same file again replaces it
     turn_id bigint references turns,
     created_at timestamptz not null default now(),
     removed_at timestamptz                      -- taken out by a rewrite; kept, and shown to nobody
 );
 create index journal_entries_day on journal_entries (agent, day, place) where removed_at is null;
+
+-- A journal is no text with lines any more.
+alter table passages drop column first_line, drop column last_line;
+-- Whoever makes vectors is told of new passages, in whatever process they were written.
+create function memtrix_passages() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('memtrix_passages', '');
+    return null;
+end $$;
+create trigger memtrix_passages after insert on passages
+    for each statement execute function memtrix_passages();
 """
 
 DOWN = """
+drop function memtrix_passages cascade;
+alter table passages add first_line int, add last_line int;
 drop table journal_entries, looks, persona_versions, owner;
 alter table sessions drop journaled_to;
 alter table turns drop indexed, drop people;

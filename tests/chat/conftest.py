@@ -13,6 +13,7 @@ from tests.rig.chat import Chat
 from tests.rig.conduit import ConduitDoor
 from tests.rig.database import Database
 from tests.rig.door import Door
+from tests.rig.embeddings import EmbeddingServer
 from tests.rig.homeserver import Homeserver
 from tests.rig.human import Human
 from tests.rig.service import Process, Service
@@ -46,6 +47,15 @@ async def servers(
     for door in doors.values():
         await door.close()
     await homeserver.stop()
+
+
+@pytest.fixture(scope="session")
+async def embeddings() -> AsyncIterator[EmbeddingServer]:
+    """A real embedding model, for the tests that ask for it."""
+    server = EmbeddingServer()
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture(params=list(KINDS))

@@ -229,9 +229,13 @@ async def test_another_model_takes_over_when_it_is_complete(pool: Any) -> None:
 
 
 async def test_an_event_can_be_forgotten(pool: Any) -> None:
-    said = Row(0, DAY, "", ["the boat"], "the boat", b"1", {"boat": 1}, (ANNA,), None, [7], ["$a"])
-    await passages.write(pool, Origin("memtrix", "room"), [said])
-    assert await passages.forget_event(pool, "memtrix", "$a") == ["room"]
+    said = Row(0, DAY, "", ["the boat"], "the boat", b"1", {"boat": 1}, (ANNA,), [7], ["$a"])
+    await passages.write(pool, Origin("memtrix", "room", "!r"), [said])
+    async with pool.acquire() as connection, connection.transaction():
+        await passages.forget_event(connection, "!other", "$a")
+    assert await found(pool, "boat")
+    async with pool.acquire() as connection, connection.transaction():
+        await passages.forget_event(connection, "!r", "$a")
     assert await found(pool, "boat") == []
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -50,4 +50,15 @@ async def until(condition: Callable[[], T | None], what: str, timeout: float = P
     while not (found := condition()):
         assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
         await asyncio.sleep(0.01)
+    return found
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[T | None]], what: str, timeout: float = PATIENCE
+) -> T:
+    """The same with a condition that has to be awaited, such as a look into the database."""
+    deadline = time.monotonic() + timeout
+    while not (found := await condition()):
+        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
+        await asyncio.sleep(0.02)
     return found

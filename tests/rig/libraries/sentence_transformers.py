@@ -1,5 +1,6 @@
 """Stands in for the library of that name in the process of an embedding model: the model `slow`
-takes a second for each text, `missing` is not there; a vector tells the length of its text."""
+takes a second for each text, `asleep` a minute to load, `missing` is not there; a vector tells
+the length of its text."""
 
 import array
 import time
@@ -27,6 +28,8 @@ class SentenceTransformer:
         assert device == "cpu" and not trust_remote_code
         if model == "missing":
             raise OSError("there is no such model")
+        if model == "asleep":
+            time.sleep(60)
         print("what a library has to say")
         self._model = model
 
