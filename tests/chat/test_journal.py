@@ -181,8 +181,11 @@ async def test_any_day_can_be_read(chat: Chat, model: ScriptedModel) -> None:
 
 
 async def test_a_long_day_is_read_page_by_page(
-    chat: Chat, model: ScriptedModel, stage: Stage
+    stopped: Service, model: ScriptedModel, stage: Stage
 ) -> None:
+    stopped.set("models.test-model.context", 32768)  # or it is condensed before it is at its end
+    await stopped.start()
+    chat = await stage.chat()
     for n in range(5):
         await write(chat, model, f"- Entry {n} " + f"word{n} " * 500, section="Notes")
     other = await stage.chat(chat.human)
