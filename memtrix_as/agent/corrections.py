@@ -5,6 +5,7 @@ from memtrix_as.agent.turn import Means
 from memtrix_as.db import corrections, inbox
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
+from memtrix_as.memory.journals import Journals
 
 
 async def edit(means: Means, item: Item, _: Lease) -> bool:
@@ -41,5 +42,7 @@ async def withdraw(means: Means, item: Item, _: Lease) -> bool:
             else:
                 await inbox.finish(connection, target.id, "withdrawn by its sender")
         await corrections.blank(connection, item.room_id, target_id)
+        journals: Journals = means.services[Journals]
+        await journals.withdraw(connection, item.room_id, target_id)
         await inbox.finish(connection, item.id)
     return True

@@ -84,6 +84,22 @@ async def add(db: Connection, agent: str, day: date, entries: Sequence[Entry]) -
     return [row["id"] for row in rows]
 
 
+async def made_of(
+    connection: Connection, room_id: str, event_id: str
+) -> dict[tuple[str, date], list[int]]:
+    """The entries that were made of a message of a room, by agent and day."""
+    rows = await connection.fetch(
+        """
+        select agent, day, array_agg(id) as ids from journal_entries
+        where room_id = $1 and events @> array[$2] and removed_at is null
+        group by agent, day order by agent, day
+        """,
+        room_id,
+        event_id,
+    )
+    return {(row["agent"], row["day"]): row["ids"] for row in rows}
+
+
 async def remove(db: Connection, ids: Sequence[int]) -> None:
     """Take entries out: they are kept, and shown to nobody."""
     await db.execute("update journal_entries set removed_at = now() where id = any($1)", list(ids))

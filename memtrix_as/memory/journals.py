@@ -235,6 +235,14 @@ class Journals:
             for group in _groups(await rows.live(connection, agent, day)).items():
                 await _index(connection, agent, day, *group)
 
+    async def withdraw(self, db: Connection, room_id: str, event_id: str) -> None:
+        """Take out the entries that were made of a message, which its sender took back."""
+        for (agent, day), ids in (await rows.made_of(db, room_id, event_id)).items():
+            async with self._writing(agent, db) as connection:
+                before = await rows.live(connection, agent, day)
+                await rows.remove(connection, ids)
+                await self._settle(connection, agent, day, before)
+
     @asynccontextmanager
     async def _writing(self, agent: str, db: Connection | None) -> AsyncIterator[Connection]:
         if db is not None:

@@ -97,10 +97,16 @@ async def test_a_hit_leads_to_the_message(pool: Any, journals: Journals) -> None
     await note(journals, "- The car is blue.", events=["$c"], room_id="!r:x")
     hits = [(await ask(pool, word))[0] for word in ("boat", "car")]
     assert [(hit.room_id, hit.event) for hit in hits] == [("!r:x", "$a"), ("!r:x", "$c")]
-    (source,) = await passages.forget_event(pool, "memtrix", "$b")
-    assert not await ask(pool, "boat") and source.startswith("journal 2026-03-18 ")
-    await journals.index("memtrix", DAY)
-    assert await ask(pool, "boat")
+
+
+async def test_what_was_made_of_a_withdrawn_message_goes(pool: Any, journals: Journals) -> None:
+    await note(journals, "- The boat is red.", events=["$a", "$b"], messages=[3], room_id="!r:x")
+    await note(journals, "- The car is blue.", events=["$c"], room_id="!r:x")
+    async with pool.acquire() as connection, connection.transaction():
+        await journals.withdraw(connection, "!other:x", "$b")
+        await journals.withdraw(connection, "!r:x", "$b")
+    assert not await ask(pool, "boat") and await ask(pool, "car")
+    assert await texts(journals) == ["- The car is blue."]
 
 
 async def test_each_reads_and_finds_what_is_theirs(pool: Any, journals: Journals) -> None:
