@@ -29,6 +29,7 @@ from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.keeper import Keeper
+from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.providers.catalog import Models
@@ -73,11 +74,14 @@ class App:
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
         companies, keeper = Companies(pool, config), Keeper(pool, dsn, config)
+        persona = Persona(pool, config)
+        await persona.keep(config.appservice.bot_username)
         services: dict[type, Any] = {
             Companies: companies,
             Keeper: keeper,
             Recollection: Recollection(pool, companies, lambda: keeper.embedders),
             Journals: Journals(pool, config),
+            Persona: persona,
         }
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
@@ -101,7 +105,9 @@ class App:
             self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
-        self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
+        self._joining = asyncio.create_task(
+            self._join(port, client, puppets, catch_up, pool, persona)
+        )
         self._joining.add_done_callback(_log_failure)
 
     async def stop(self) -> None:
@@ -156,8 +162,9 @@ class App:
         return intake.incoming(event, agent, self.world())
 
     async def _join(
-        self, port: TransactionPort, client: Client, puppets: Puppets, catch_up: CatchUp, pool: Pool
-    ) -> None:
+        self, port: TransactionPort, client: Client, puppets: Puppets, catch_up: CatchUp,
+        pool: Pool, persona: Persona,
+    ) -> None:  # fmt: skip
         """Make ourselves known to the homeserver, then take what it still has for us."""
         everyone = await agents.load(pool)
         bot = everyone[0].user_id
@@ -169,6 +176,8 @@ class App:
         port.ready = True
         self.ready.set()
         log.info("Ready: invite %s to a room", bot)
+        for agent in everyone[1:]:
+            await persona.keep(agent.name)
         while True:
             await catch_up.run(everyone)
             await port.refused.wait()

@@ -164,6 +164,12 @@ class Config:
     management: Management = Management()
 
 
+def role(roles: Mapping[str, Role], user_id: str) -> Role:
+    """What somebody may do: the full id counts first, then the domain, then `*`."""
+    domain = user_id.partition(":")[2]
+    return next((roles[k] for k in (user_id, domain, "*") if k in roles), "none")
+
+
 @dataclass(frozen=True)
 class Service:
     """What a registration is made of; the rest of the file may still be unfinished."""

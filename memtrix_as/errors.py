@@ -25,6 +25,10 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class PersonaError(ToolError):
+    """A core file cannot be read or written as asked."""
+
+
 class JournalError(MemtrixError):
     """A journal cannot be written as asked."""
 

@@ -62,6 +62,10 @@ class ToolContext:
 
 
 Confirm = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
+"""Looks at a call before it runs: the question to ask the human first, or None for no need.
+
+The arguments are as the model gave them, not yet validated.
+"""
 
 
 @dataclass(frozen=True, slots=True)

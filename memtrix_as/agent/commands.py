@@ -1,14 +1,16 @@
 """The commands that a human types in a room, from /help to /leave."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from memtrix_as import __version__
+from memtrix_as.agent import persona_commands
 from memtrix_as.agent.turn import Means
 from memtrix_as.db import agents, corrections, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
+from memtrix_as.memory.company import Companies
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.messages import Incoming
 
@@ -22,6 +24,7 @@ HELP = """\
 | `/verbose on` or `off` | shows the tools I use while I work |
 | `/reasoning on` or `off` | shows what I think before I answer |
 | `/recall on` or `off` | looks up what I remember of your message before I answer |
+| `/persona` | shows the files that make me who I am; `/persona help` tells how to change them |
 | `/leave` | makes me leave this room; invite me to have me back |
 
 `!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
@@ -35,6 +38,7 @@ class _Call:
     item: Item
     incoming: Incoming
     argument: str
+    later: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # after the commit
 
 
 async def run(means: Means, item: Item, _: Lease) -> bool:
@@ -44,10 +48,12 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     late = (item.received_at - incoming.sent_at).total_seconds() / 3600
     if late > means.config.limits.catch_up_hours and incoming.sent_at.timestamp() > 0:
         return False  # what was to be stopped or cleared days ago is not what is there now
+    if name == "persona":  # it asks who the owner is
+        await means.services[Companies].meet(incoming.sender)
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
-        call = _Call(means, connection, item, incoming, argument.strip().lower())
-        if argument and name not in {"verbose", "reasoning", "recall"}:
+        call = _Call(means, connection, item, incoming, argument.strip())
+        if argument and name not in {"verbose", "reasoning", "recall", "persona"}:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
         else:
             words = await COMMANDS[name](call)
@@ -55,7 +61,16 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
         if name == "leave" and not argument:
             await outbox.leave(connection, item.lane, incoming.place)
         await inbox.finish(connection, item.id)
+    for step in call.later:
+        await step()
     return True
+
+
+async def _persona(call: _Call) -> str:
+    request = persona_commands.Request(
+        call.means, call.connection, call.item, call.incoming, call.argument, call.later
+    )
+    return await persona_commands.run(request)
 
 
 async def _help(_: _Call) -> str:
@@ -139,9 +154,10 @@ async def _switch(call: _Call, setting: str, what: str) -> str:
     if not call.argument:
         state = "on" if getattr(agent, setting) else "off"
         return f"`{setting}` is {state}. `/{setting} on` or `/{setting} off` changes it."
-    if call.argument not in {"on", "off"}:
+    direction = call.argument.lower()
+    if direction not in {"on", "off"}:
         return f"Type `/{setting} on` or `/{setting} off`."
-    on = call.argument == "on"
+    on = direction == "on"
     await agents.switch(call.connection, agent.name, setting, on)
     return f"From now on I {'' if on else 'do not '}{what}."
 
@@ -153,6 +169,7 @@ COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
     "status": _status,
     "verbose": _verbose,
     "reasoning": _reasoning,
+    "persona": _persona,
     "recall": _recall,
     "leave": _leave,
 }

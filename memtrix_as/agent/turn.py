@@ -16,6 +16,8 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.memory.company import Companies
+from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswered."
 TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
 EMPTY = "The model returned an empty answer. Ask again, or put it differently."
+NOBODY_ASKED = (
+    "{name} was not run: nobody could be asked for permission. {question} A smaller change may be "
+    "possible without asking."
+)
 BROKEN_OFF = "\n\n*(broken off)*"
 
 
@@ -144,9 +150,15 @@ class _Work:
     async def _converse(self, reply_to: str | None) -> Ending:
         config, model = self._means.config, self._means.models.get(self._turn.model)
         tools = self._means.tools if model.tools else {}
-        first = context.system(self._turn.agent_name, datetime.now(config.timezone))
+        place, sender = self._incoming.place, self._incoming.sender
+        ctx = ToolContext(
+            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
+            self._turn.id, self._means.services,
+        )  # fmt: skip
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
         recalled = min(config.memory.recall_tokens, model.context // 8) if self._turn.recall else 0
+        share = context.persona_budget(model.context, specs + recalled)
+        first = await self._persona(ctx, share)
         limit = context.budget(model.context, context.tokens(first) + specs + recalled)
         session, hits = await asyncio.gather(
             sessions.load(self._means.pool, self._turn.session_id, limit),
@@ -161,11 +173,6 @@ class _Work:
                 self._asked_by = stored.id
                 self._say(stored.message.text)
                 self._texts.append(stored.message.text)
-        place, sender = self._incoming.place, self._incoming.sender
-        ctx = ToolContext(
-            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
-            self._turn.id, self._means.services,
-        )  # fmt: skip
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx,
             partial(self._gate, ctx), self._feed, config.limits.tool_rounds,
@@ -178,6 +185,17 @@ class _Work:
                     return self._done(reply, reply_to, prompt.crowded)
             await self._store(reply)
         raise ModelEmpty(EMPTY)
+
+    async def _persona(self, ctx: ToolContext, limit: int) -> Message:
+        """The system prompt, for those who are present."""
+        companies, persona, place = ctx.get(Companies), ctx.get(Persona), ctx.place
+        await companies.meet(ctx.sender)  # the first who writes may be the owner
+        company, seen = await asyncio.gather(
+            companies.of(place.room_id, speaker=ctx.sender), persona.look(place.agent)
+        )
+        now, name = datetime.now(ctx.timezone), self._turn.agent_name
+        text = await persona.prompt(place.agent, company, now, limit, name=name, seen=seen)
+        return Message("system", text)
 
     async def _remember(self, budget: int) -> list[Hit]:
         """What the agent remembers of the human's message."""
@@ -200,7 +218,7 @@ class _Work:
     async def _gate(self, ctx: ToolContext, call: ToolCall, tool: Tool) -> str | None:
         asks = await tool.confirm_if(ctx, call.arguments) if tool.confirm_if else None
         if tool.confirm or asks:
-            return f"{tool.name} was not run: nobody could be asked for permission."
+            return NOBODY_ASKED.format(name=tool.name, question=asks or "")
         pool = self._means.pool
         if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):
             return None

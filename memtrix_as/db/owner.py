@@ -26,7 +26,8 @@ async def note(db: Connection | Pool, user_id: str, admin: bool) -> None:
     """Let somebody be the owner if there is none; an administrator also in place of who is none."""
     await db.execute(
         """
-        insert into owner (user_id, admin) values ($1, $2)
+        insert into owner (user_id, admin)
+        select $1, $2 where not exists (select from agents where user_id = $1)
         on conflict (one) do update set user_id = excluded.user_id, admin = true
             where excluded.admin and not owner.admin
         """,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from memtrix_as.config import Role
+from memtrix_as.config import Role, role
 from memtrix_as.db import inbox
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
@@ -19,7 +19,7 @@ MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
 FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
-CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "recall", "leave"}
+CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona"}
 COMMANDS = CONTROLS | {"clear"}
 COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 
@@ -35,8 +35,7 @@ class World:
     ours: Sequence[str]  # user ids of ours that are no agents
 
     def role(self, user_id: str) -> Role:
-        domain = user_id.partition(":")[2]
-        return next((self.roles[k] for k in (user_id, domain, "*") if k in self.roles), "none")
+        return role(self.roles, user_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,15 @@ class Companies:
         self._roles = config.permissions
         self._noted: set[str] = set()
 
-    async def of(self, room_id: str, db: Connection | None = None) -> Company:
-        """Who is in the room now."""
-        people, found = await owner.company(db or self._pool, room_id)
+    async def of(
+        self, room_id: str, db: Connection | None = None, speaker: str | None = None
+    ) -> Company:
+        """Who is in the room now; `speaker` counts as present even if they have left since."""
+        people, noted = await owner.company(db or self._pool, room_id)
+        if speaker and speaker not in people:
+            people = (*people, speaker)
         memory = self._memory
-        return Company(people, memory.owner or found, memory.shared, memory.show_owner_files)
+        return Company(people, memory.owner or noted, memory.shared, memory.show_owner_files)
 
     async def meet(self, user_id: str) -> None:
         """Somebody writes to an agent: without a configured owner the first who does is it,

@@ -37,6 +37,7 @@ create table persona_versions (
     text text not null,
     author text not null check (author in ('template', 'agent', 'human', 'undo')),
     turn_id bigint references turns,
+    placed boolean not null default true,       -- false: stored first, on its way into the file
     created_at timestamptz not null default now()
 );
 create index persona_versions_file on persona_versions (agent, file, id);
