@@ -62,9 +62,11 @@ def said(incoming: Incoming, *, speaker: str | None, quoted: str | None) -> Mess
 def fit(session: Session, first: Message, limit: int) -> Prompt:
     """The prompt for a session that was loaded within `limit` tokens.
 
-    It begins with a human's words: a call is never parted from its results.
+    It begins with a human's words: a call is never parted from its results. What tools brought
+    while somebody who is present now was not there, such as a private file, is left out; what was
+    said then stays, since the room shows it.
     """
-    stored = list(session.messages)
+    stored = [kept for s in session.messages if (kept := _shared(s))]
     while stored and stored[0].message.role != "user":
         stored.pop(0)
     if session.summary:
@@ -77,6 +79,14 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
     )
     used = sum(s.tokens for s in stored)
     return Prompt(messages, not session.complete or used > CONDENSE_AT * limit)
+
+
+def _shared(stored: Stored) -> Stored | None:
+    message = stored.message
+    if stored.shared or not (message.calls or message.role == "tool"):
+        return stored
+    words = message.text.strip() and message.role == "assistant"
+    return replace(stored, message=replace(message, calls=())) if words else None
 
 
 def remind(messages: list[Message], memory: str) -> None:

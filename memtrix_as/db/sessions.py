@@ -17,6 +17,7 @@ class Stored:
     turn_id: int | None
     tokens: int
     message: Message
+    shared: bool = True  # all humans who are in the room now were there
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,27 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
                 or turn_id = first_value(turn_id) over (order by id desc) as fits
             from newest)
         select id, turn_id, tokens, role, text, reasoning, nullif(calls, '[]') as calls, call_id,
-            failed, available, (select summary from sessions where id = $1) as summary
-        from fitting join messages using (id) where fits order by id
+            failed, available, (select summary from sessions where id = $1) as summary,
+            coalesce((select coalesce(t.people, array[t.sender]) @> present.people
+                      from turns t where t.id = turn_id), true) as shared
+        from fitting join messages using (id), (
+            select array(select user_id from members where room_id = s.room_id
+                         and user_id not in (select user_id from agents)) as people
+            from sessions s where s.id = $1) present
+        where fits order by id
         """,
         session_id,
         budget,
     )
     stored = [
-        Stored(id_, turn_id, tokens, Message(role, text, reasoning, _calls(calls), call_id, failed))
-        for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, *_ in rows
+        Stored(
+            id_,
+            turn_id,
+            tokens,
+            Message(role, text, reasoning, _calls(calls), call_id, failed),
+            shared,
+        )
+        for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, *_, shared in rows
     ]
     return Session(
         session_id,

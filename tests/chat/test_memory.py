@@ -250,3 +250,28 @@ async def test_status_tells_of_the_memory(chat: Chat, model: ScriptedModel, stag
     await indexed(stage)
     await chat.send("/status")
     assert "1 passages; searched by words alone" in await chat.notice()
+
+
+async def test_what_a_tool_brought_is_not_for_who_comes_later(
+    minded: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    ann, ben = await stage.person("ann"), await stage.person("ben")
+    (minded.folder / "workspace" / "USER.md").write_text("Ann has a secret garden.\n")
+    chat = await stage.chat(ann)
+    model.calls("read_core_file", filename="USER.md", text="One moment.")
+    model.says("You like plants.")
+    await chat.ask("What do you know of me?")
+    assert "secret garden" in str(model.requests[-1].body)
+    await ann.invite(chat.room, ben.user_id)
+    await ben.join(chat.room)
+    await chat.sees_member(ben.user_id)
+    model.says("Hello Ben.")
+    await chat.ask(f"{stage.agent}: say hello to Ben")
+    seen = str(model.requests[-1].body)
+    assert "You like plants" in seen and "One moment" in seen, "the room shows it"
+    assert "secret garden" not in seen
+    await ben.leave(chat.room)
+    await chat.sees_member(ben.user_id, "leave")
+    model.says("Alone again.")
+    await chat.ask("And now?")
+    assert "secret garden" in str(model.requests[-1].body)
