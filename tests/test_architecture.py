@@ -25,7 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "matrix": VALUES | {"config", "settings", "db"},
     "memory": VALUES | {"config", "db", "providers"},
     "agent": VALUES | {"config", "db", "providers", "memory"},
-    "tools": VALUES | {"memory", "db"},
+    "outbound": VALUES | {"config"},
+    "workspace": VALUES | {"config"},
+    "documents": VALUES,
+    "tools": VALUES | {"memory", "db", "outbound", "workspace", "documents"},
 }
 ASSEMBLERS = {"__init__", "__main__", "app", "testing", "terminal", "admin"}
 
