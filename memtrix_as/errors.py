@@ -25,6 +25,10 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class PathRefused(ToolError):
+    """A path that the general file tools do not touch; the text says which to use instead."""
+
+
 class OutboundError(ToolError):
     """A request of a tool came to nothing; the text says what to do instead."""
 
