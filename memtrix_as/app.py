@@ -17,6 +17,7 @@ from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
+from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
@@ -28,7 +29,9 @@ from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
 from memtrix_as.messages import Incoming
+from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
+from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class App:
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
         services: dict[type, Any] = {Companies: Companies(pool, config)}
+        services |= {Workspaces: Workspaces(config), Web: Web.of(config), Documents: Documents()}
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
         handlers = _handlers(means, rooms)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)

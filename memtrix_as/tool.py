@@ -13,6 +13,7 @@ from memtrix_as.errors import ToolError
 from memtrix_as.messages import Place, ToolSpec
 
 T = TypeVar("T")
+ConfirmIf = Callable[["ToolContext", Mapping[str, Any]], Awaitable[str | None]]
 
 
 class Stream(Protocol):
@@ -73,6 +74,7 @@ class Tool:
     untrusted: bool = False  # the result comes from outside
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
+    confirm_if: ConfirmIf | None = None  # looks at a call: what to ask the human, or None
 
     @property
     def name(self) -> str:
@@ -92,7 +94,12 @@ class Tool:
 
 
 def tool(
-    *, confirm: bool = False, untrusted: bool = False, alone: bool = False, repeatable: bool = False
+    *,
+    confirm: bool = False,
+    untrusted: bool = False,
+    alone: bool = False,
+    repeatable: bool = False,
+    confirm_if: ConfirmIf | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
@@ -117,6 +124,9 @@ def tool(
         schema = arguments.model_json_schema()
         schema.pop("title", None)
         spec = ToolSpec(function.__name__, text, schema)
-        return Tool(spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable)
+        return Tool(
+            spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
+            confirm_if,
+        )  # fmt: skip
 
     return declare

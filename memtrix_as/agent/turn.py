@@ -156,6 +156,7 @@ class _Work:
             place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
             self._turn.id, self._means.services,
         )  # fmt: skip
+        self._ctx = ctx
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, self._gate,
             self._feed, config.limits.tool_rounds,
@@ -180,7 +181,8 @@ class _Work:
             self._stream.feed(piece)
 
     async def _gate(self, call: ToolCall, tool: Tool) -> str | None:
-        if tool.confirm:
+        question = await tool.confirm_if(self._ctx, call.arguments) if tool.confirm_if else None
+        if tool.confirm or question:
             return f"{tool.name} was not run: nobody could be asked for permission."
         pool = self._means.pool
         if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):

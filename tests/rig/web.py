@@ -58,9 +58,14 @@ class Web:
         self.port = 0
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, OPEN, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._trap = await asyncio.start_server(self._note, CLOSED, self.port)
+        while True:
+            self._server = await asyncio.start_server(self._serve, OPEN, 0)
+            self.port = self._server.sockets[0].getsockname()[1]
+            try:
+                self._trap = await asyncio.start_server(self._note, CLOSED, self.port)
+                return
+            except OSError:  # somebody else has this port at the other address
+                self._server.close()
 
     async def stop(self) -> None:
         for server in (self._server, self._trap):
