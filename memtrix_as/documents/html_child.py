@@ -15,7 +15,7 @@ import trafilatura
 MOST_TEXT, MOST_LINKS = 2_000_000, 300
 LIMITS = {
     resource.RLIMIT_AS: 1 << 30,
-    resource.RLIMIT_CPU: 20,
+    resource.RLIMIT_CPU: 10,
     resource.RLIMIT_FSIZE: 0,
     resource.RLIMIT_CORE: 0,
 }

@@ -13,7 +13,7 @@ import pypdfium2
 MOST_TEXT, MOST_PAGES = 2_000_000, 2_000
 LIMITS = {
     resource.RLIMIT_AS: 1 << 30,
-    resource.RLIMIT_CPU: 20,
+    resource.RLIMIT_CPU: 10,
     resource.RLIMIT_FSIZE: 0,
     resource.RLIMIT_CORE: 0,
 }
