@@ -40,6 +40,10 @@ KEPT = {
     "psycopg_pool": {"db"},
     "procrastinate": {"db"},
     "openai": {"providers"},
+    "dulwich": {"outbound"},
+    "lxml": {"documents"},
+    "trafilatura": {"documents"},
+    "pypdfium2": {"documents"},
 }
 KEPT_EXCEPTIONS = {
     "database.py": {"asyncpg"},  # asks whether the server it found really is ours
