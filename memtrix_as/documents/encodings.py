@@ -13,6 +13,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# Codecs of Python's that no document is written in; some take quadratic time.
+_ODD = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"}
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 
 
@@ -36,9 +38,10 @@ def _claimed(data: bytes, charset: str | None, html: bool) -> str | None:
     if charset is None and html and (meta := _META.search(data[:4096])):
         charset = meta[1].decode("ascii")
     try:
-        if not charset or not codecs.lookup(charset)._is_text_encoding:
+        known = codecs.lookup(charset or "")
+        if not known._is_text_encoding or known.name in _ODD:
             return None
-        return data.decode(charset, errors="replace")
+        return data.decode(known.name, errors="replace")
     except (LookupError, ValueError):
         return None
 

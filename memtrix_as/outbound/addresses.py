@@ -66,19 +66,27 @@ def within(address: Address, networks: Iterable[Network]) -> bool:
     return any(address.version == net.version and address in net for net in networks)
 
 
-def this_machine(address: Address) -> bool:
-    """Whether a packet to this address would stay on this machine, whatever its range.
+def source(address: Address) -> Address | None:
+    """The address of ours that would speak to this one; the same one, if that is this machine.
 
     A connected UDP socket has chosen its own address without anything being sent; to reach
-    itself, a machine speaks from the address that it speaks to.
+    itself, a machine speaks from the address that it speaks to. None: there is no way.
     """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), 9))
-            return bool(parse(probe.getsockname()[0]) == address)
+            return parse(probe.getsockname()[0])
     except (OSError, ValueError):
-        return False  # there is no way to it at all
+        return None
+
+
+def neighbours(one: Address, other: Address) -> bool:
+    """Whether two IPv6 addresses belong to one site: there, inner machines have public addresses.
+
+    /56 is what a household is usually given, and a virtual network in a cloud.
+    """
+    return one.version == other.version == 6 and int(one) >> 72 == int(other) >> 72
 
 
 @cache

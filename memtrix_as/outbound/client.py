@@ -5,6 +5,7 @@ differently the next time. So the address is checked where the socket is made fo
 """
 
 import asyncio
+import re
 import socket
 import zlib
 from collections.abc import AsyncIterator, Mapping
@@ -40,7 +41,7 @@ class Answer:
     """A good answer (HTTP 2xx) on its way; its body can be read once."""
 
     url: URL  # where it came from in the end
-    content_type: str  # lower-case, without parameters; "" when it is not told
+    content_type: str  # lower-case, without parameters; "" when it is not told, or none
     charset: str | None
     length: int | None  # as told, for a body that is not compressed
     disposition: str | None  # the file name that the server proposes, as sent
@@ -190,7 +191,7 @@ def _answer(response: aiohttp.ClientResponse, limits: Limits) -> Answer:
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", "", "gzip", "x-gzip", "deflate"):
         raise Unreachable(
-            f"{response.url.host} packs its answer as {coding[:40]!r}, which was not asked for. "
+            f"{response.url.host} packs its answer in a way that was not asked for. "
             "Use another source."
         )
     length = response.content_length
@@ -198,13 +199,18 @@ def _answer(response: aiohttp.ClientResponse, limits: Limits) -> Answer:
         raise _too_large(limits.size)
     return Answer(
         url=response.url,
-        content_type=response.headers.get("Content-Type", "").split(";")[0].strip().lower()[:100],
+        content_type=_content_type(response.headers.get("Content-Type", "")),
         charset=response.charset,
         length=length if coding in ("identity", "") else None,
         disposition=response.headers.get("Content-Disposition"),
         limits=limits,
         _response=response,
     )
+
+
+def _content_type(text: str) -> str:
+    kind = text.split(";")[0].strip().lower()
+    return kind if re.fullmatch(r"[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}", kind) else ""
 
 
 class _Unpacker:

@@ -50,13 +50,13 @@ class Service:
 class Policy:
     """The public web, and the ranges that the operator allows besides.
 
-    On an allowed range any port may be used, but never a service of our own. `is_here` tells
-    whether an address is this machine; a test, whose servers are here, says something else.
+    On an allowed range any port may be used, but never a service of our own. `source` tells from
+    which address of ours another is reached; a test, whose servers are here, says nothing.
     """
 
     allowed: tuple[Network, ...] = ()
     services: tuple[Service, ...] = ()
-    is_here: Callable[[Address], bool] = addresses.this_machine
+    source: Callable[[Address], Address | None] = addresses.source
 
     @classmethod
     def of(cls, config: Config) -> "Policy":
@@ -93,7 +93,8 @@ class Policy:
             parsed = addresses.parse(address)
         except ValueError:
             raise AddressRefused(f"{address} is no plain address. {NEXT}") from None
-        if self.is_here(parsed):
+        here = self.source(parsed)
+        if here == parsed:
             raise AddressRefused(f"{parsed} is this system itself. {NEXT}")
         if addresses.within(parsed, self.allowed):
             if any(port == s.port and parsed in _addresses(s.host) for s in self.services):
@@ -101,6 +102,8 @@ class Policy:
             return
         if (why := addresses.not_public(parsed)) is not None:
             raise AddressRefused(f"{parsed} is not on the public internet ({why}). {NEXT}")
+        if here and addresses.neighbours(here, parsed):
+            raise AddressRefused(f"{parsed} is in the network of this system. {NEXT}")
         if port not in PORTS:
             raise AddressRefused(_odd_port(port))
 
@@ -123,7 +126,10 @@ class Only:
 
 
 def _read(text: str) -> URL:
-    """Parse a URL, strictly; what two parsers could understand differently is refused."""
+    """Parse a URL, strictly; what two parsers could understand differently is refused.
+
+    It may come from a server's redirect, so an error repeats no more of it than the host.
+    """
     if len(text) > MAX_URL:
         raise AddressRefused(f"A URL may have {MAX_URL} characters, this one has {len(text)}.")
     if re.search(r"[\x00-\x20\x7f\\]", text):
@@ -137,7 +143,7 @@ def _read(text: str) -> URL:
         port = url.explicit_port
         host = url.raw_host
     except (ValueError, IndexError) as exc:  # yarl falls over some, such as http://[0.0.0.0]@
-        raise AddressRefused(f"{text[:200]!r} is not a URL. {shape}") from exc
+        raise AddressRefused(f"That is not a URL. {shape}") from exc
     if url.scheme not in ("http", "https"):
         raise AddressRefused(
             f"Only http and https can be fetched, not {url.scheme[:40]!r}. {shape}"

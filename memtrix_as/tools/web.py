@@ -82,7 +82,7 @@ async def fetch_url(
     html = kind in _HTML or (not kind and data.lstrip()[:1] == b"<")
     text = await asyncio.to_thread(encodings.decode, data, charset, html=html)
     if text is None:
-        raise ToolError(f"{at[:200]} is no text but {kind or 'something else'}. Use download_file.")
+        raise ToolError(f"That is no text but {kind or 'something else'}. Use download_file.")
     if html:
         text = await _article(documents, text, at, links)
     return paging.page(text, offset, limit)

@@ -106,15 +106,29 @@ def test_no_generated_url_names_an_address_that_is_not_public(
 
 
 def test_this_machine_is_never_reached_whatever_its_address() -> None:
-    assert addresses.this_machine(ipaddress.ip_address("127.0.0.1"))
+    here = ipaddress.ip_address("127.0.0.1")
+    assert addresses.source(here) == here
     open_wide = Policy(allowed=addresses.networks(("127.0.0.0/8",)))
     with pytest.raises(AddressRefused, match="this system itself"):
         open_wide.check_connection("127.0.0.1", 80)
 
 
+def test_a_neighbour_with_a_public_address_is_refused_unless_it_is_allowed() -> None:
+    """At home, a NAS has an IPv6 address of the public range."""
+    here = ipaddress.ip_address("2a00:1:2:3400::5")
+    policy = Policy(source=lambda _: here)
+    for near in ("2a00:1:2:3400::9", "2a00:1:2:34ff::1", str(here)):
+        with pytest.raises(AddressRefused):
+            policy.check_connection(near, 443)
+    policy.check_connection("2a00:1:2:3500::9", 443)
+    policy.check_connection("1.1.1.1", 443)
+    opened = Policy(addresses.networks(("2a00:1:2:3400::9/128",)), source=lambda _: here)
+    opened.check_connection("2a00:1:2:3400::9", 5000)
+
+
 def test_an_allowed_range_opens_its_ports_but_not_our_own_services() -> None:
     home = addresses.networks(("192.168.1.0/24",))
-    policy = Policy(home, (Service("192.168.1.5", 11434),), is_here=lambda _: False)
+    policy = Policy(home, (Service("192.168.1.5", 11434),), source=lambda _: None)
     policy.check_connection("192.168.1.5", 5000)
     policy.check_connection("192.168.1.9", 11434)
     for address, port in (("192.168.1.5", 11434), ("192.168.2.5", 80), ("1.1.1.1", 25)):

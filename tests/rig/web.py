@@ -76,7 +76,7 @@ class Web:
 
     def policy(self, services: tuple[Service, ...] = ()) -> Policy:
         """The real policy, which for once takes this machine's second address for a stranger."""
-        return Policy((ipaddress.ip_network(OPEN),), services, is_here=lambda _: False)
+        return Policy((ipaddress.ip_network(OPEN),), services, source=lambda _: None)
 
     def outbound(self) -> Outbound:
         return Outbound(self.policy(), Names(self.names))

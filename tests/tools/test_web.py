@@ -46,6 +46,9 @@ async def test_json_text_and_pdf_are_read(bench: Bench, web: Web) -> None:
     assert await fetch(bench, web, "/j") == '{"a": "\\u00e4"}'
     web.page("/t", "größer".encode("cp1252"), "text/plain; charset=windows-1252")
     assert await fetch(bench, web, "/t") == "größer"
+    words = "Größe und Übermaß: schöne Grüße aus Köln. " * 3
+    web.page("/l", words.encode("cp1252"), "text/plain; charset=punycode")
+    assert await fetch(bench, web, "/l") == words
     web.page("/p", pdf("On paper."), "application/pdf")
     assert "[page 1]\nOn paper." in await fetch(bench, web, "/p")
     web.page("/none", b"", "text/html")
