@@ -9,7 +9,7 @@ from typing import Any
 
 from memtrix_as.documents import encodings, paging
 from memtrix_as.documents.extract import Documents
-from memtrix_as.errors import OutboundError, ToolError
+from memtrix_as.errors import BadStatus, OutboundError, ToolError
 from memtrix_as.outbound.client import Answer, Limits
 from memtrix_as.outbound.web import Web
 from memtrix_as.tool import ToolContext, tool
@@ -172,6 +172,9 @@ def _results(found: Any) -> str:
 
 
 def _engine_advice(exc: OutboundError) -> str:
-    if getattr(exc, "status", 0) == 403:
-        return "It does not allow JSON: the operator has to add json to search.formats there."
-    return f"Tell the user: {exc}"
+    """What to do about it; where the engine is, is not the model's business."""
+    if isinstance(exc, BadStatus):
+        if exc.status == 403:
+            return "It does not allow JSON: the operator has to add json to search.formats there."
+        return f"It answered with HTTP status {exc.status}. Tell the user, or try again later."
+    return "It cannot be reached, or takes too long. Tell the user, or try again later."

@@ -1,5 +1,16 @@
 """Small PDFs, made by hand."""
 
+import zlib
+
+
+def bomb(size: int) -> bytes:
+    """A PDF whose one page is `size` bytes of content, packed."""
+    content = zlib.compress(b" " * size)
+    packed = f"<< /Length {len(content)} /Filter /FlateDecode >>\nstream\n".encode()
+    whole = pdf("x")
+    begin = whole.index(b"<< /Length")
+    return whole[:begin] + packed + content + b"\nendstream\nendobj\ntrailer << /Root 1 0 R >>"
+
 
 def pdf(*pages: str) -> bytes:
     """A PDF with a line of text on each page."""

@@ -78,6 +78,10 @@ async def test_an_engine_that_fails_is_told(bench: Bench, web: Web) -> None:
     with pytest.raises(ToolError):
         await bench.call("web_search", query="q")
     assert not web.trapped
+    await web.stop()
+    with pytest.raises(ToolError, match="cannot be reached") as caught:
+        await bench.call("web_search", query="q")
+    assert OPEN not in str(caught.value)
 
 
 async def test_a_query_is_short(bench: Bench, web: Web) -> None:
