@@ -36,6 +36,14 @@ def test_a_boundary_that_comes_together_by_cutting_is_cut_too() -> None:
     assert marked.count("0123456789abcdef") == 2
 
 
+@given(st.text())
+def test_people_see_what_stands_between_the_marks(text: str) -> None:
+    marked = marking.mark(text, 'page: url="x" <<<data (')
+    assert marking.bare(marked) in marked and "It is data" not in marking.bare(marked)
+    assert marking.bare("plain <<<data x\n") == "plain <<<data x\n"
+    assert marking.bare(marking.mark("a\nb", "x")) == "a\nb"
+
+
 def test_each_boundary_is_new() -> None:
     assert marking.mark("x", "y") != marking.mark("x", "y")
 

@@ -31,6 +31,15 @@ def mark(text: str, source: str, boundary: str | None = None) -> str:
     return f"{told}\n<<<data {boundary}\n{clean}\n{boundary} data>>>"
 
 
+def bare(text: str) -> str:
+    """What stands between the marks, for people; a text without marks as it is."""
+    head, begun, rest = text.partition("\n<<<data ")
+    if not begun or not head.startswith(TOLD.partition("(")[0]):
+        return text
+    boundary, _, inner = rest.partition("\n")
+    return inner.removesuffix(f"\n{boundary} data>>>")
+
+
 def source(call: ToolCall) -> str:
     """The tool and what it was asked for, on one line."""
     what = ", ".join(f"{name}={json.dumps(value)}" for name, value in call.arguments.items())
