@@ -44,8 +44,9 @@ class Incoming:
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        with _explained(self.name):
+            while view:
+                view = view[os.write(self.fd, view) :]
 
 
 class Workspaces:
@@ -97,7 +98,7 @@ class Workspace:
                 raise ToolError(f"{path} exists already. Choose another name.")
             if found:
                 _writable(found, path)
-            with _partial(at) as (temporary, fd):
+            with _partial(at, path) as (temporary, fd):
                 Incoming(name, fd).write(data)
                 os.fsync(fd)
                 if not found:
@@ -107,18 +108,15 @@ class Workspace:
     @contextlib.contextmanager
     def incoming(self, folder: str, name: str) -> Iterator[Incoming]:
         """Write a file piece by piece; at the end it gets a free name, or else is removed."""
-        with self._folder(list(paths.parts(folder)), folder, make=True) as at, _explained(folder):
-            with _partial(at) as (temporary, fd):
+        # What goes wrong in the body is told there: a lost connection is an OSError as well.
+        with self._folder(list(paths.parts(folder)), folder, make=True) as at:
+            with _partial(at, folder) as (temporary, fd):
                 file = Incoming(name, fd)
                 yield file
-                os.fsync(fd)
-                for number in range(1, 1000):
-                    file.name = paths.numbered(name, number)
-                    with contextlib.suppress(FileExistsError):
-                        _reserve(at, file.name)
-                        os.replace(temporary, file.name, src_dir_fd=at, dst_dir_fd=at)
-                        return
-                raise ToolError(f"There are a thousand files called {name} already.")
+                with _explained(folder):
+                    os.fsync(fd)
+                    file.name = _free_name(at, name)
+                    os.replace(temporary, file.name, src_dir_fd=at, dst_dir_fd=at)
 
     def entries(self, path: str) -> list[Entry]:
         """What is in a folder, by name; of the workspace, without what other tools look after."""
@@ -174,21 +172,22 @@ class Workspace:
     def new_folder(self, path: str) -> Iterator[int]:
         """An open folder to fill, which gets its name when all is well, or else is removed."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path, make=True) as at, _explained(path):
-            if _stat(at, name):
-                raise ToolError(f"{path} exists already. Choose another directory.")
+        with self._folder(folders, path, make=True) as at:
             temporary = PARTIAL + secrets.token_hex(8)
-            _sweep(at)
-            os.mkdir(temporary, dir_fd=at)
+            with _explained(path):
+                _not_there(at, name, path)
+                _sweep(at)
+                os.mkdir(temporary, dir_fd=at)
             try:
-                fd = os.open(temporary, _FOLDER, dir_fd=at)
+                with _explained(path):
+                    fd = os.open(temporary, _FOLDER, dir_fd=at)
                 try:
                     yield fd
                 finally:
                     os.close(fd)
-                if _stat(at, name):
-                    raise ToolError(f"{path} exists already. Choose another directory.")
-                os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+                with _explained(path):
+                    _not_there(at, name, path)
+                    os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True, dir_fd=at)
                 raise
@@ -229,11 +228,12 @@ class _Missing(ToolError):
 
 
 @contextlib.contextmanager
-def _partial(at: int) -> Iterator[tuple[str, int]]:
+def _partial(at: int, path: str) -> Iterator[tuple[str, int]]:
     """A new file without a lasting name in the open folder `at`."""
     _sweep(at)
     temporary = PARTIAL + secrets.token_hex(8)
-    fd = os.open(temporary, _NEW, 0o644, dir_fd=at)
+    with _explained(path):
+        fd = os.open(temporary, _NEW, 0o644, dir_fd=at)
     try:
         yield temporary, fd
     finally:
@@ -272,6 +272,14 @@ def _reserve(at: int, name: str) -> None:
     os.close(os.open(name, _NEW, 0o644, dir_fd=at))
 
 
+def _free_name(at: int, name: str) -> str:
+    for number in range(1, 1000):
+        with contextlib.suppress(FileExistsError):
+            _reserve(at, found := paths.numbered(name, number))
+            return found
+    raise ToolError(f"There are a thousand files called {name} already.")
+
+
 def _sweep(at: int) -> None:
     """Remove what a crash has left unfinished a day ago or earlier."""
     with os.scandir(at) as found:
@@ -292,6 +300,11 @@ def _stat(at: int, name: str) -> os.stat_result | None:
         return os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _not_there(at: int, name: str, path: str) -> None:
+    if _stat(at, name):
+        raise ToolError(f"{path} exists already. Choose another directory.")
 
 
 def _plain(found: os.stat_result, path: str) -> None:

@@ -1,10 +1,12 @@
 """Reading and downloading from a web that may lie."""
 
+import asyncio
 import json
 
 import pytest
 
 from memtrix_as.errors import AddressRefused, OutboundError, TooLarge, ToolError, Unreachable
+from memtrix_as.workspace import Workspace
 from tests.rig.papers import pdf
 from tests.rig.tooling import Bench
 from tests.rig.web import Web
@@ -136,6 +138,27 @@ async def test_what_breaks_off_or_is_too_large_leaves_nothing(bench: Bench, web:
     for path, wrong in (("/cut", Unreachable), ("/big", TooLarge), ("/404", OutboundError)):
         with pytest.raises(wrong):
             await bench.call("download_file", url=web.url(path))
+    assert not list((bench.root / "downloads").iterdir())
+
+
+async def test_a_server_that_falls_silent_is_told_as_such(bench: Bench, web: Web) -> None:
+    async def reset(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    web.pages["/reset"] = reset
+    with pytest.raises(Unreachable, match=r"ok\.test:\d+ broke off"):
+        await bench.call("download_file", url=web.url("/reset"))
+    with (
+        pytest.raises(Unreachable, match="nothing to connect"),
+        Workspace(bench.root).incoming("downloads", "x"),
+    ):
+        raise Unreachable("nothing to connect")
+    for wrong in (ConnectionResetError(104, "gone"), TimeoutError()):
+        with pytest.raises(type(wrong)), Workspace(bench.root).incoming("downloads", "x"):
+            raise wrong  # the client's to explain, not the disk's
     assert not list((bench.root / "downloads").iterdir())
 
 
