@@ -40,7 +40,7 @@ async def git_clone(ctx: ToolContext, url: str, directory: str = "") -> str:
 
 
 def _target(url: str, directory: str) -> str:
-    if not re.fullmatch(r"https://[^\s?#\\]+/[^\s?#\\]+", url):
+    if not re.fullmatch(r"https://[^\s?#\\]+/[^\s?#\\]+", url) or len(url) > 1000:
         raise ToolError(
             "Give the https address of a repository, without a query, such as "
             "https://example.org/name/project.git; nothing else can be cloned."
