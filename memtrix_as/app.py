@@ -17,6 +17,7 @@ from memtrix_as.db import agents
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
+from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
@@ -32,7 +33,9 @@ from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
+from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
+from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +76,10 @@ class App:
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
-        companies, keeper = Companies(pool, config), Keeper(pool, dsn, config)
+        keeper = Keeper(pool, dsn, config)
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
-        services: dict[type, Any] = {
-            Companies: companies,
-            Keeper: keeper,
-            Recollection: Recollection(pool, companies, lambda: keeper.embedders),
-            Journals: Journals(pool, config),
-            Persona: persona,
-        }
+        services = _services(pool, config, keeper, persona)
         means = Means(pool, chat, models, tools.discover(), config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
@@ -190,6 +187,21 @@ class App:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()):
         log.error("A task of the service failed: %s", exc, exc_info=exc)
+
+
+def _services(pool: Pool, config: Config, keeper: Keeper, persona: Persona) -> dict[type, Any]:
+    """What tools and turns may ask for, by its type."""
+    companies = Companies(pool, config)
+    return {
+        Companies: companies,
+        Keeper: keeper,
+        Recollection: Recollection(pool, companies, lambda: keeper.embedders),
+        Journals: Journals(pool, config),
+        Persona: persona,
+        Workspaces: Workspaces(config),
+        Web: Web.of(config),
+        Documents: Documents(),
+    }
 
 
 def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:

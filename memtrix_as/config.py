@@ -120,6 +120,9 @@ class Search:
 class Tools:
     directories: tuple[Path, ...] = ()
     disabled: tuple[Name, ...] = ()
+    # ranges besides the public internet that tools may reach, such as 192.168.1.0/24
+    allow_addresses: tuple[Annotated[str, checks.network], ...] = ()
+    download_size: Annotated[int, checks.between(1, 100_000)] = 50  # MB of one downloaded file
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,38 @@ class JournalChanged(JournalError):
     """A rewrite would take out entries that its writer has not seen."""
 
 
+class PathRefused(ToolError):
+    """A path that the general file tools do not touch; the text says which to use instead."""
+
+
+class OutboundError(ToolError):
+    """A request of a tool came to nothing; the text says what to do instead."""
+
+
+class AddressRefused(OutboundError):
+    """The address is not one that tools may reach."""
+
+
+class Unreachable(OutboundError):
+    """The server cannot be reached, broke off, or speaks no proper HTTP."""
+
+
+class BadStatus(OutboundError):
+    """The server answered, but not with what was asked for."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class TooSlow(OutboundError):
+    """The server took longer than a request may take."""
+
+
+class TooLarge(OutboundError):
+    """There is more than may be taken in."""
+
+
 class HomeserverError(MemtrixError):
     """The homeserver refused a request, or could not be reached.
 

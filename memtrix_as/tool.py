@@ -61,7 +61,7 @@ class ToolContext:
         return service
 
 
-Confirm = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
+ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
 """Looks at a call before it runs: the question to ask the human first, or None for no need.
 
 The arguments are as the model gave them, not yet validated.
@@ -80,7 +80,7 @@ class Tool:
     untrusted: bool = False  # the result comes from outside
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
-    confirm_if: Confirm | None = None  # ask the human what this returns, if it is a question
+    confirm_if: ConfirmIf | None = None  # ask the human what this returns, if it is a question
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ def tool(
     untrusted: bool = False,
     alone: bool = False,
     repeatable: bool = False,
-    confirm_if: Confirm | None = None,
+    confirm_if: ConfirmIf | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 

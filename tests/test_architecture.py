@@ -25,7 +25,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "matrix": VALUES | {"config", "settings", "db"},
     "memory": VALUES | {"config", "db", "providers"},
     "agent": VALUES | {"config", "db", "providers", "memory"},
-    "tools": VALUES | {"memory", "db"},
+    "outbound": VALUES | {"config"},
+    "workspace": VALUES | {"config"},
+    "documents": VALUES,
+    "tools": VALUES | {"memory", "db", "outbound", "workspace", "documents"},
 }
 ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
 
@@ -37,6 +40,10 @@ KEPT = {
     "psycopg_pool": {"db"},
     "procrastinate": {"db"},
     "openai": {"providers"},
+    "dulwich": {"outbound"},
+    "lxml": {"documents"},
+    "trafilatura": {"documents"},
+    "pypdfium2": {"documents"},
 }
 KEPT_EXCEPTIONS = {
     "database.py": {"asyncpg"},  # asks whether the server it found really is ours

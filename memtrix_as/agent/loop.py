@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
 
+from memtrix_as.agent import marking
 from memtrix_as.errors import ToolError
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext
@@ -107,7 +108,9 @@ async def _execute(
         refusal = await gate(call, known)
         if refusal is not None:
             return Message("tool", refusal, call_id=call.id, failed=True)
-        return Message("tool", await known(ctx, call.arguments), call_id=call.id)
+        result = await known(ctx, call.arguments)
+        text = marking.mark(result, marking.source(call)) if known.untrusted else result
+        return Message("tool", text, call_id=call.id)
     except ToolError as exc:
         return Message("tool", str(exc), call_id=call.id, failed=True)
     except Exception:  # one tool call: the model is told, the turn goes on

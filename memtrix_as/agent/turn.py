@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from memtrix_as.agent import context, loop
+from memtrix_as.agent import context, loop, marking
 from memtrix_as.config import Config
 from memtrix_as.db import corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
@@ -255,7 +255,8 @@ class _Work:
         if self._turn.verbose:
             told += [f"→ `{c.name}` {dict(c.arguments) or ''}".rstrip() for c in message.calls]
             if message.role == "tool":
-                cut = message.text if len(message.text) <= 300 else message.text[:300] + " …"
+                text = marking.bare(message.text)
+                cut = text if len(text) <= 300 else text[:300] + " …"
                 told.append(f"{'✗' if message.failed else '✓'} {cut}")
         return told
 

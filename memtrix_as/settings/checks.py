@@ -4,6 +4,7 @@ Each returns the value, normalised, or raises ValueError; `{found}` in that text
 the value as far as it may be shown.
 """
 
+import ipaddress
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -146,6 +147,16 @@ def user_id(value: str) -> str:
     if not re.fullmatch(rf"@[^:\s]+:{SERVER_NAME}", value):
         raise ValueError("found {found}, expected a Matrix id such as @you:memtrix.local")
     return value
+
+
+def network(value: str) -> str:
+    """A range of addresses, or a single one."""
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        raise ValueError(
+            "found {found}, expected a range of addresses such as 192.168.1.0/24, or one address"
+        ) from None
 
 
 def minutes(value: object) -> float:

@@ -1,0 +1,1 @@
+"""Makes text of what comes from outside: pages, PDFs, and files in any encoding."""

@@ -1,0 +1,68 @@
+"""The text of a page or a PDF, read by a process of its own that can be stopped."""
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memtrix_as.errors import ToolError
+
+TIME = 30.0  # seconds
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a reader sees of a web page; `links` are (text, address)."""
+
+    title: str
+    text: str
+    links: tuple[tuple[str, str], ...]
+
+
+class Documents:
+    """Reads documents, a few at once: each may take a whole processor and a gigabyte."""
+
+    def __init__(self, at_once: int = 2) -> None:
+        self._free = asyncio.Semaphore(at_once)
+
+    async def html(self, text: str, address: str) -> Page:
+        """The readable part of a page; ToolError when nothing can be made of it."""
+        async with self._free:
+            found = await _read("html_child.py", text.encode(errors="replace"), "page", address)
+        return Page(found["title"], found["text"], tuple((name, to) for name, to in found["links"]))
+
+    async def pdf(self, data: bytes) -> str:
+        """The text of a PDF with page numbers; ToolError when there is none."""
+        async with self._free:
+            found = await _read("pdf_child.py", data, "PDF")
+        if problem := found.get("problem"):
+            raise ToolError(f"The PDF {problem}, so its text cannot be read.")
+        text, left = str(found.get("text", "")), found["pages"] - found["read"]
+        if not text:
+            raise ToolError(f"The PDF has {found['pages']} pages without text; it may be a scan.")
+        return text + (f"\n\n({left} more pages were not read)" if left else "")
+
+
+async def _read(child: str, data: bytes, what: str, *arguments: str) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", str(_HERE / child), *arguments,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL, env={}, cwd="/",
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(TIME):
+            out, _ = await process.communicate(data)
+    except TimeoutError:
+        raise ToolError(f"The {what} takes too long to read. Use another source.") from None
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    if process.returncode or not out:
+        raise ToolError(f"The {what} is damaged or too large to be read. Use another source.")
+    found: dict[str, Any] = json.loads(out)
+    return found

@@ -1,0 +1,5 @@
+"""The folder that an agent may work in, and the rules that keep a model's paths inside of it."""
+
+from memtrix_as.workspace.folder import Entry, Incoming, Workspace, Workspaces
+
+__all__ = ["Entry", "Incoming", "Workspace", "Workspaces"]

@@ -1,0 +1,335 @@
+"""An agent's folder on the disk: whatever is done in it, is done from one open folder to the next.
+
+No link is ever followed below the workspace: each folder is opened from the one above it, so a
+link that is put in between check and use leads nowhere.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from memtrix_as.config import Config
+from memtrix_as.errors import PathRefused, ToolError
+from memtrix_as.workspace import paths
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+KEPT = ("attachments", "downloads")  # emptied, perhaps, but never removed themselves
+PARTIAL = ".memtrix-"  # how the name of an unfinished file begins
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What stands in a folder; `size` in bytes for files."""
+
+    name: str
+    kind: str  # "file", "folder", "link" or "other"
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A file that is being written; nobody sees it under its name before it is whole."""
+
+    name: str  # what it is to be called; another number may be added at the end
+    fd: int
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        with _explained(self.name):
+            while view:
+                view = view[os.write(self.fd, view) :]
+
+
+class Workspaces:
+    """The folder of each agent."""
+
+    def __init__(self, config: Config) -> None:
+        self._main = config.appservice.bot_username
+        self._workspace, self._agents = config.workspace_directory, config.agents_directory
+
+    def of(self, agent: str) -> "Workspace":
+        """The workspace of the agent with this name in the agents table."""
+        if agent == self._main:
+            return Workspace(self._workspace)
+        if not agent or "/" in agent or "\0" in agent or agent in (".", ".."):
+            raise ToolError(f"An agent called {agent!r} has no workspace.")
+        return Workspace(self._agents / agent)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """One agent's folder. Every method raises ToolError with the way out; paths are a model's."""
+
+    root: Path
+
+    def read(self, path: str, limit: int) -> tuple[bytes, int]:
+        """The first `limit` bytes of a file, and how many it has."""
+        *folders, name = paths.parts(path)
+        with self._folder(folders, path) as at, _explained(path):
+            fd = self._open_file(at, name, path)
+            with os.fdopen(fd, "rb") as file:
+                return file.read(limit), os.fstat(file.fileno()).st_size
+
+    def exists(self, path: str) -> bool:
+        """Whether anything at all has this name."""
+        *folders, name = paths.parts(path)
+        try:
+            with self._folder(folders, path) as at:
+                os.stat(name, dir_fd=at, follow_symlinks=False)
+        except (FileNotFoundError, _Missing):
+            return False
+        return True
+
+    def write(self, path: str, data: bytes, *, replace: bool) -> None:
+        """Write a file whole or not at all, with the folders above it."""
+        *folders, name = paths.parts(path)
+        with self._folder(folders, path, make=True) as at, _explained(path):
+            found = _stat(at, name)
+            if found and not replace:
+                raise ToolError(f"{path} exists already. Choose another name.")
+            if found:
+                _writable(found, path)
+            with _partial(at, path) as (temporary, fd):
+                Incoming(name, fd).write(data)
+                os.fsync(fd)
+                if not found:
+                    _reserve(at, name)
+                os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+
+    @contextlib.contextmanager
+    def incoming(self, folder: str, name: str) -> Iterator[Incoming]:
+        """Write a file piece by piece; at the end it gets a free name, or else is removed."""
+        # What goes wrong in the body is told there: a lost connection is an OSError as well.
+        with self._folder(list(paths.parts(folder)), folder, make=True) as at:
+            with _partial(at, folder) as (temporary, fd):
+                file = Incoming(name, fd)
+                yield file
+                with _explained(folder):
+                    os.fsync(fd)
+                    file.name = _free_name(at, name)
+                    os.replace(temporary, file.name, src_dir_fd=at, dst_dir_fd=at)
+
+    def entries(self, path: str) -> list[Entry]:
+        """What is in a folder, by name; of the workspace, without what other tools look after."""
+        names = paths.parts(path, root=True)
+        with self._folder(list(names), path) as at, os.scandir(at) as found:
+            entries = [_entry(one) for one in found if not one.name.startswith(PARTIAL)]
+        inside = [e for e in entries if not paths.protected((*names, e.name))]
+        return sorted(inside, key=lambda e: (e.kind != "folder", e.name))
+
+    def make_folder(self, path: str) -> bool:
+        """Make a folder and those above it; False when it was there."""
+        names = list(paths.parts(path))
+        try:
+            with self._folder(names, path):
+                return False
+        except _Missing:
+            with self._folder(names, path, make=True):
+                return True
+
+    def delete_file(self, path: str) -> None:
+        """Delete a file, or a link itself; what a link points at stays."""
+        *folders, name = paths.parts(path)
+        with self._folder(folders, path) as at, _explained(path):
+            found = os.stat(name, dir_fd=at, follow_symlinks=False)
+            if stat.S_ISDIR(found.st_mode):
+                raise ToolError(f"{path} is a folder. Use delete_directory.")
+            os.unlink(name, dir_fd=at)
+
+    def delete_folder(self, path: str) -> None:
+        """Delete a folder with all that is in it, following no link."""
+        *folders, name = paths.parts(path)
+        if not folders and name in KEPT:
+            raise PathRefused(f"{name}/ itself stays. Delete what is in it, by its own path.")
+        with self._folder([*folders, name], path):
+            pass  # it is a folder, and no link
+        with self._folder(folders, path) as at, _explained(path):
+            shutil.rmtree(name, dir_fd=at)
+
+    def count(self, path: str, limit: int = 10_000) -> tuple[int, int]:
+        """How many files and bytes are in a folder; counting stops at `limit` files."""
+        files = size = 0
+        with self._folder(list(paths.parts(path)), path) as at:
+            for _, _, names, fd in os.fwalk(".", dir_fd=at, follow_symlinks=False):
+                for name in names:
+                    with contextlib.suppress(OSError):
+                        size += os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
+                    files += 1
+                    if files >= limit:
+                        return files, size
+        return files, size
+
+    @contextlib.contextmanager
+    def new_folder(self, path: str) -> Iterator[int]:
+        """An open folder to fill, which gets its name when all is well, or else is removed."""
+        *folders, name = paths.parts(path)
+        with self._folder(folders, path, make=True) as at:
+            temporary = PARTIAL + secrets.token_hex(8)
+            with _explained(path):
+                _not_there(at, name, path)
+                _sweep(at)
+                os.mkdir(temporary, dir_fd=at)
+            try:
+                with _explained(path):
+                    fd = os.open(temporary, _FOLDER, dir_fd=at)
+                try:
+                    yield fd
+                finally:
+                    os.close(fd)
+                with _explained(path):
+                    _not_there(at, name, path)
+                    os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True, dir_fd=at)
+                raise
+
+    @contextlib.contextmanager
+    def _folder(self, names: list[str], path: str, make: bool = False) -> Iterator[int]:
+        """The folder `names` below the root, opened step by step."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in names:
+                if make:
+                    with _explained(path), contextlib.suppress(FileExistsError):
+                        os.mkdir(name, dir_fd=fd)
+                with _explained(path):
+                    below = os.open(name, _FOLDER, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def _open_file(at: int, name: str, path: str) -> int:
+        """Open a plain file; a device or a pipe is not even touched."""
+        _plain(os.stat(name, dir_fd=at, follow_symlinks=False), path)
+        fd = os.open(name, _READ, dir_fd=at)
+        try:
+            _plain(os.fstat(fd), path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+class _Missing(ToolError):
+    """There is no such file or folder."""
+
+
+@contextlib.contextmanager
+def _partial(at: int, path: str) -> Iterator[tuple[str, int]]:
+    """A new file without a lasting name in the open folder `at`."""
+    _sweep(at)
+    temporary = PARTIAL + secrets.token_hex(8)
+    with _explained(path):
+        fd = os.open(temporary, _NEW, 0o644, dir_fd=at)
+    try:
+        yield temporary, fd
+    finally:
+        os.close(fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=at)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """What the system says, as a sentence; never with a path of the machine in it."""
+    said = paths.shown(path)
+    try:
+        yield
+    except FileNotFoundError:
+        raise _Missing(f"There is no {said}. list_directory shows what there is.") from None
+    except FileExistsError:
+        raise ToolError(f"{said} exists already. Choose another name.") from None
+    except IsADirectoryError:
+        raise ToolError(
+            f"{said} is a folder. Use list_directory, or choose another name."
+        ) from None
+    except (NotADirectoryError, OSError) as exc:
+        if exc.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+            raise PathRefused(f"{said} leads through a file or a link, not a folder.") from None
+        if exc.errno == errno.ENOSPC:
+            raise ToolError("The disk is full.") from None
+        raise ToolError(f"{said}: {os.strerror(exc.errno or errno.EIO)}.") from None
+
+
+def _reserve(at: int, name: str) -> None:
+    """Take a name that is free, or raise FileExistsError.
+
+    Not by a hard link from the unfinished file: a crash would leave a file with two names.
+    """
+    os.close(os.open(name, _NEW, 0o644, dir_fd=at))
+
+
+def _free_name(at: int, name: str) -> str:
+    for number in range(1, 1000):
+        with contextlib.suppress(FileExistsError):
+            _reserve(at, found := paths.numbered(name, number))
+            return found
+    raise ToolError(f"There are a thousand files called {name} already.")
+
+
+def _sweep(at: int) -> None:
+    """Remove what a crash has left unfinished a day ago or earlier."""
+    with os.scandir(at) as found:
+        for one in found:
+            if not one.name.startswith(PARTIAL):
+                continue
+            with contextlib.suppress(OSError):
+                if one.stat(follow_symlinks=False).st_mtime > time.time() - 86400:
+                    continue
+                if one.is_dir(follow_symlinks=False):
+                    shutil.rmtree(one.name, dir_fd=at)
+                else:
+                    os.unlink(one.name, dir_fd=at)
+
+
+def _stat(at: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _not_there(at: int, name: str, path: str) -> None:
+    if _stat(at, name):
+        raise ToolError(f"{path} exists already. Choose another directory.")
+
+
+def _plain(found: os.stat_result, path: str) -> None:
+    """Only plain files with one name: a second name may be that of a file outside."""
+    if stat.S_ISDIR(found.st_mode):
+        raise ToolError(f"{path} is a folder. Use list_directory.")
+    if stat.S_ISLNK(found.st_mode):
+        raise PathRefused(f"{path} is a link. Links are not followed.")
+    if not stat.S_ISREG(found.st_mode):
+        raise PathRefused(f"{path} is no file but a device, a pipe or a socket.")
+    if found.st_nlink > 1:
+        raise PathRefused(f"{path} has other names elsewhere (hard links), so it is left alone.")
+
+
+def _writable(found: os.stat_result, path: str) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise ToolError(f"{path} is a folder. Choose another name.")
+    _plain(found, path)
+
+
+def _entry(one: "os.DirEntry[str]") -> Entry:
+    try:
+        found = one.stat(follow_symlinks=False)
+    except OSError:
+        return Entry(one.name, "other")
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
+    return Entry(one.name, kind, found.st_size if kind == "file" else 0)

@@ -1,0 +1,51 @@
+"""Calls a tool as a turn does, but without a room."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from memtrix_as import config, tools
+from memtrix_as.documents.extract import Documents
+from memtrix_as.messages import Place
+from memtrix_as.outbound.web import Web as Way
+from memtrix_as.tool import ToolContext
+from memtrix_as.workspace import Workspaces
+from tests.test_config import GOOD, write
+
+
+class Bench:
+    """Our tools over a fresh workspace."""
+
+    def __init__(self, folder: Path, services: Mapping[type, Any] | None = None) -> None:
+        settings = config.load(write(folder, GOOD))
+        self.root = settings.workspace_directory
+        self.root.mkdir()
+        self.agents = settings.agents_directory
+        self._services: dict[type, Any] = {
+            Workspaces: Workspaces(settings),
+            Documents: Documents(),
+            Way: Way.of(settings),
+            **(services or {}),
+        }
+        self._tools = tools.discover()
+
+    def context(self, agent: str = "memtrix") -> ToolContext:
+        place = Place("!r:hs", agent)
+        return ToolContext(place, "@ann:hs", "$1", ZoneInfo("UTC"), services=self._services)
+
+    async def call(self, name: str, *, agent: str = "memtrix", **arguments: Any) -> str:
+        """The result; a yes is taken for granted."""
+        return await self._tools[name](self.context(agent), arguments)
+
+    async def question(self, name: str, **arguments: Any) -> str | None:
+        """What the human is asked before; None when nothing is."""
+        tool = self._tools[name]
+        asked = await tool.confirm_if(self.context(), arguments) if tool.confirm_if else None
+        return asked or (name if tool.confirm else None)
+
+    def put(self, path: str, data: bytes | str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data.encode() if isinstance(data, str) else data)
+        return file

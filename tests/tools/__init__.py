@@ -1,0 +1,1 @@
+"""The built-in tools, called as a turn calls them."""

@@ -1,0 +1,1 @@
+"""The folder of an agent and its walls."""
