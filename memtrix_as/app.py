@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import commands, condense, corrections, turn
+from memtrix_as.agent import approvals, commands, condense, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
 from memtrix_as.config import Config
@@ -84,8 +84,11 @@ class App:
             ) from exc
         stack.push_async_callback(port.stop)
         await queue.start()
+        expiry = approvals.Expiry(means)
+        expiry.start()
         stack.push_async_callback(chat.close)
         stack.push_async_callback(queue.stop)
+        stack.push_async_callback(expiry.stop)
         puppets = Puppets(client, config, pool)
         catch_up = CatchUp(config, client, store, pool)
         self._joining = asyncio.create_task(self._join(port, client, puppets, catch_up, pool))
@@ -177,6 +180,7 @@ def _handlers(means: Means, rooms: Rooms) -> dict[str, Handler]:
     return {
         "message": partial(turn.answer, means),
         "command": partial(commands.run, means),
+        "approval": partial(approvals.answer, means),
         "edit": partial(corrections.edit, means),
         "redaction": partial(corrections.withdraw, means),
         "condense": partial(condense.condense, means),

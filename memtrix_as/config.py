@@ -284,6 +284,12 @@ def _clashes(raw: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def role_of(roles: Mapping[str, Role], user_id: str) -> Role:
+    """What somebody may do: looked up by user id, then by domain, then by `*`."""
+    domain = user_id.partition(":")[2]
+    return next((roles[key] for key in (user_id, domain, "*") if key in roles), "none")
+
+
 def clean_environment(argv: Sequence[str]) -> None:
     """Start this process anew without the secrets in its environment; returns if there are none.
 

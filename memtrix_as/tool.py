@@ -13,6 +13,7 @@ from memtrix_as.errors import ToolError
 from memtrix_as.messages import Place, ToolSpec
 
 T = TypeVar("T")
+ConfirmIf = Callable[["ToolContext", Mapping[str, Any]], Awaitable[str | None]]
 
 
 class Stream(Protocol):
@@ -73,6 +74,8 @@ class Tool:
     untrusted: bool = False  # the result comes from outside
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
+    confirm_if: ConfirmIf | None = None  # looks at a call: what to ask the human, or None
+    effect: Callable[[Mapping[str, Any]], str] | None = None  # of the arguments, in a sentence
 
     @property
     def name(self) -> str:
@@ -80,6 +83,11 @@ class Tool:
 
     async def __call__(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
         """Validate and run; ToolError says what is wrong with the arguments."""
+        values = self.validated(arguments)
+        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+
+    def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as the function takes them; ToolError says what is wrong with them."""
         try:
             model = self.arguments.model_validate(dict(arguments))
         except ValidationError as exc:
@@ -87,12 +95,17 @@ class Tool:
                 f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
             )
             raise ToolError(f"{self.name} was not run, its arguments are wrong: {wrong}") from exc
-        values = {name: getattr(model, name) for name in type(model).model_fields}
-        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+        return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 def tool(
-    *, confirm: bool = False, untrusted: bool = False, alone: bool = False, repeatable: bool = False
+    *,
+    confirm: bool = False,
+    untrusted: bool = False,
+    alone: bool = False,
+    repeatable: bool = False,
+    confirm_if: ConfirmIf | None = None,
+    effect: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
@@ -117,6 +130,9 @@ def tool(
         schema = arguments.model_json_schema()
         schema.pop("title", None)
         spec = ToolSpec(function.__name__, text, schema)
-        return Tool(spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable)
+        return Tool(
+            spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
+            confirm_if, effect,
+        )  # fmt: skip
 
     return declare

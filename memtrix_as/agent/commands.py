@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from memtrix_as import __version__
+from memtrix_as.agent import permissions
 from memtrix_as.agent.turn import Means
-from memtrix_as.db import agents, corrections, inbox, outbox, sessions
+from memtrix_as.db import agents, approvals, corrections, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
@@ -20,6 +21,8 @@ HELP = """\
 | `/status` | shows my model, this conversation's size, and what I am doing |
 | `/verbose on` or `off` | shows the tools I use while I work |
 | `/reasoning on` or `off` | shows what I think before I answer |
+| `/yes`, `/no`, `/always` | answers the question that I have asked |
+| `/approvals` | shows open questions and what I do in this room without asking |
 | `/leave` | makes me leave this room; invite me to have me back |
 
 `!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
@@ -45,7 +48,7 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
         call = _Call(means, connection, item, incoming, argument.strip().lower())
-        if argument and name not in {"verbose", "reasoning"}:
+        if argument and name not in {"verbose", "reasoning", "approvals"}:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
         else:
             words = await COMMANDS[name](call)
@@ -77,10 +80,15 @@ async def _stop(call: _Call) -> str:
     return "Stopped." + (f" I go on with the next of {waiting} waiting." if waiting else "")
 
 
+async def _approvals(call: _Call) -> str:
+    return await permissions.command(call.means, call.connection, call.incoming, call.argument)
+
+
 async def _status(call: _Call) -> str:
     agent = await agents.get(call.connection, call.item.agent)
     figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
+    asked = await approvals.open_in(call.connection, agent.name, call.item.room_id)
     cost = f", ${figures.cost:.4f}" if figures.cost else ""
     rows = [
         ("agent", f"{agent.display_name} (`{agent.user_id}`)"),
@@ -88,6 +96,7 @@ async def _status(call: _Call) -> str:
         ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
         ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
         ("working on", f"{waiting} messages" if waiting else "nothing"),
+        *([("waiting for", f"your answer to {len(asked)} questions")] if asked else []),
         ("verbose", "on" if agent.verbose else "off"),
         ("reasoning", "on" if agent.reasoning else "off"),
         ("version", __version__),
@@ -130,5 +139,6 @@ COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
     "status": _status,
     "verbose": _verbose,
     "reasoning": _reasoning,
+    "approvals": _approvals,
     "leave": _leave,
 }

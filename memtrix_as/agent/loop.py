@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
 
-from memtrix_as.errors import ToolError
+from memtrix_as.errors import ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext
 
@@ -23,7 +23,10 @@ class Model(Protocol):
 
 
 class Gate(Protocol):
-    """Decides about a call before it runs; a string is the answer in place of a result."""
+    """Decides about a call before it runs; a string is the answer in place of a result.
+
+    Unanswered when somebody else has to decide: the loop then ends as soon as the other calls ran.
+    """
 
     async def __call__(self, call: ToolCall, tool: Tool) -> str | None: ...
 
@@ -41,15 +44,20 @@ async def run(
 
     `history` may end in calls without results, which run first: a fresh turn, one resumed after
     a crash and one resumed after an approval are the same call. After `rounds` rounds of tools
-    the model is asked once more without any, so that the human gets an answer.
+    the model is asked once more without any, so that the human gets an answer. When a call waits
+    for a human, the history ends with it unanswered.
     """
     done = _rounds(history)
     while True:
+        waiting = False
         for group in _batches(_unanswered(history), tools):
             for result in await asyncio.gather(*(_execute(c, tools, ctx, gate) for c in group)):
+                if result is None:
+                    waiting = True
+                    continue
                 history.append(result)
                 yield Reply(result)
-        if history[-1].role == "assistant":
+        if waiting or history[-1].role == "assistant":
             return
         offered = [t.spec for t in tools.values()] if done < rounds else []
         async for piece in model.stream(history, offered):
@@ -97,7 +105,8 @@ def _batches(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[list[
 
 async def _execute(
     call: ToolCall, tools: Mapping[str, Tool], ctx: ToolContext, gate: Gate
-) -> Message:
+) -> Message | None:
+    """The result of a call; None while a human has to decide about it."""
     try:
         if call.problem:
             raise ToolError(f"{call.name} was not run: {call.problem}")
@@ -108,6 +117,8 @@ async def _execute(
         if refusal is not None:
             return Message("tool", refusal, call_id=call.id, failed=True)
         return Message("tool", await known(ctx, call.arguments), call_id=call.id)
+    except Unanswered:
+        return None
     except ToolError as exc:
         return Message("tool", str(exc), call_id=call.id, failed=True)
     except Exception:  # one tool call: the model is told, the turn goes on
