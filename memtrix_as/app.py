@@ -70,7 +70,8 @@ class App:
         chat = MatrixChat(pool, client, config.limits, self._user_of)
         rooms = Rooms(pool, client, store, self.world)
         services: dict[type, Any] = {Companies: Companies(pool, config)}
-        means = Means(pool, chat, models, tools.discover(), config, self._read, services)
+        offered = tools.discover(config.tools.directories, config.tools.disabled)
+        means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)

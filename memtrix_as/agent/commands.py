@@ -96,7 +96,7 @@ async def _status(call: _Call) -> str:
         ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
         ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
         ("working on", f"{waiting} messages" if waiting else "nothing"),
-        *([("waiting for", f"your answer to {len(asked)} questions")] if asked else []),
+        *([("waiting for", "your answer: `/approvals` says to what")] if asked else []),
         ("verbose", "on" if agent.verbose else "off"),
         ("reasoning", "on" if agent.reasoning else "off"),
         ("version", __version__),
