@@ -43,11 +43,16 @@ class Gate:
     post: Callable[[str], None]
     message_id: int = 0  # the stored message whose calls are being run
     waiting: bool = False  # a call was found that waits for a human
+    _resumed: int = 0  # the message whose calls an earlier run may have asked about
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # in the order of the calls
+
+    def __post_init__(self) -> None:
+        self._resumed = self.message_id
 
     async def __call__(self, call: ToolCall, tool: Tool) -> str | None:
         """None: it may run now; a text: the model is told that; Unanswered: a human is asked."""
-        guarded = tool.confirm or tool.confirm_if is not None
+        # What was asked is answered first, even if the tool, changed meanwhile, asks no more.
+        guarded = tool.confirm or tool.confirm_if is not None or self.message_id == self._resumed
         try:
             if guarded and (refusal := await self._refusal(call, tool)):
                 return refusal
@@ -67,6 +72,8 @@ class Gate:
                 return _as_answered(known, call)
             if await turns.started(self.pool, self.message_id, call.id):
                 return None  # what it would be asked about may be its own doing
+            if not tool.confirm and tool.confirm_if is None:
+                return None
             values = tool.validated(call.arguments)  # nobody is asked about what cannot run
             told = [await tool.confirm_if(self.ctx, call.arguments)] if tool.confirm_if else []
             if not tool.confirm and told == [None]:

@@ -24,7 +24,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 def question(agent: str, tool: str, arguments: Mapping[str, Any], told: list[str]) -> str:
     """What the agent wants to do; `told` is what the tool itself says of it, a sentence each."""
-    parts = [f"❓ **{plain(agent, 60)}** asks for permission to run {code(tool)}."]
+    parts = [f"❓ **{plain(agent, 60) or 'I'}** asks for permission to run {code(tool)}."]
     parts += [f"➜ {plain(text, MOST_EFFECT)}" for text in told]
     if arguments:
         limit = max(LEAST_SHOWN, MOST_SHOWN // len(arguments))
@@ -75,7 +75,7 @@ def code(text: str) -> str:
     pad = " " if "`" in shown or shown.strip() != shown else ""
     span = f"{fence}{pad}{shown}{pad}{fence}"
     if any(unicodedata.bidirectional(c) in {"R", "AL", "AN"} for c in shown):
-        span = f"\u2068{span}\u2069"  # what is written from the right moves nothing around it
+        span = f"\u2066{span}\u2069"  # it moves nothing around it, and begins at the left
     return span
 
 

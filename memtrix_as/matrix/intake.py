@@ -160,9 +160,10 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
     if event["type"] == "m.room.message" and (not isinstance(kind, str) or kind == "m.notice"):
         return NOTHING
     text = html.to_text(content)
-    if not text.strip() and not _attachments(event, content):
+    files = _attachments(event, content)
+    if not text.strip() and not files:
         return NOTHING
-    if answered := _answer(event, text, room, world, facts):
+    if not files and (answered := _answer(event, text, room, world, facts)):
         return Decision(answered)
     agents = addressed(event, room, world, facts)
     command = _command(text, agents, world)

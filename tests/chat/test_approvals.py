@@ -255,6 +255,25 @@ async def test_two_calls_in_one_message(talk: Chat, bells: Bells, model: Scripte
 
 
 @DIRECT
+async def test_a_turn_that_fails_closes_its_question(
+    bells: Bells, stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    """The neighbour of a call that waits takes too long, and the turn is given up."""
+    stopped.set("limits.turn_timeout", 1)
+    await stopped.start()
+    talk = await stage.chat()
+    model.calls("ring", {"bell": "gong"}, "listen", {"seconds": 20}, text="Let me see.")
+    await talk.send("ring, and listen")
+    asking = await question(talk, "gong")
+    await _notice(talk, "I gave up")
+    await ended(talk, "Withdrawn", "gong")
+    await talk.human.react(talk.room, asking.event_id, "✅")
+    await _notice(talk, "closed before")
+    assert not bells.rung
+    assert talk.replies() == ["Let me see."]
+
+
+@DIRECT
 async def test_a_tool_asks_only_when_it_must(
     talk: Chat, bells: Bells, model: ScriptedModel
 ) -> None:

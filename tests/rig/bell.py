@@ -7,6 +7,7 @@ from tests.rig.service import Service
 FILE = '''
 """Bells: they count how often they really ran."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,13 @@ async def chime(ctx: ToolContext, night: bool = False) -> str:
 
 
 @tool()
-async def listen() -> str:
-    """Listen to what rings."""
+async def listen(seconds: float = 0.0) -> str:
+    """Listen to what rings.
+
+    Args:
+        seconds: how long
+    """
+    await asyncio.sleep(seconds)
     return _rung("ear")
 '''
 
