@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Protocol
 
-from memtrix_as.errors import ToolError, Unanswered
+from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext
 
@@ -51,7 +51,10 @@ async def run(
     while True:
         waiting = False
         for group in _batches(_unanswered(history), tools):
-            for result in await asyncio.gather(*(_execute(c, tools, ctx, gate) for c in group)):
+            running = [_execute(call, tools, ctx, gate) for call in group]
+            for result in await asyncio.gather(*running, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result  # the turn is not ours any more; and nothing is left running
                 if result is None:
                     waiting = True
                     continue
@@ -119,6 +122,8 @@ async def _execute(
         return Message("tool", await known(ctx, call.arguments), call_id=call.id)
     except Unanswered:
         return None
+    except LostTurn:
+        raise
     except ToolError as exc:
         return Message("tool", str(exc), call_id=call.id, failed=True)
     except Exception:  # one tool call: the model is told, the turn goes on

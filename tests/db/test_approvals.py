@@ -264,7 +264,7 @@ async def test_no_order_of_events_runs_a_call_twice_or_without_a_yes(
     for one, other in steps:
         both = [step(at, tower, first, what) for what in (one, other) if what]
         await asyncio.gather(*both)
-    for _ in range(4):  # whatever is left comes to an end by itself
+    for _ in range(20):  # whatever is left comes to an end by itself
         await at.workers_die()
         await at.work()
         await at.time_passes()

@@ -122,12 +122,13 @@ class Bench:
 
     async def lease(self) -> tuple[str, Lease] | None:
         """The next lane that waits for a worker, as a worker of its own gets it."""
-        worker = await self.pool.fetchval(
-            "insert into procrastinate_workers default values returning id"
-        )
-        job = await self.pool.fetchrow(
-            "select id, lock from procrastinate_fetch_job_v2(null, $1)", worker
-        )
+        async with self.pool.acquire() as connection, connection.transaction():
+            worker = await connection.fetchval(
+                "insert into procrastinate_workers default values returning id"
+            )
+            job = await connection.fetchrow(
+                "select id, lock from procrastinate_fetch_job_v2(null, $1)", worker
+            )
         return (job["lock"], Lease(job["id"], worker)) if job["id"] is not None else None
 
     async def work(self) -> int:
