@@ -23,7 +23,7 @@ class Stream(Protocol):
         """Add a piece of text; returns at once."""
 
     async def finish(self) -> None:
-        """Stop showing; the last words come through the outbox."""
+        """Stop showing; the last words come through the outbox. May be called again."""
 
 
 class Chat(Protocol):

@@ -21,6 +21,11 @@ REFUSED = {
     "expired": "{tool} was not run: it needs a human's yes, and nobody answered in time.",
     "withdrawn": "{tool} was not run: the question about it was withdrawn.",
 }
+TOO_MANY = (
+    "{tool} was not run: a human is asked about {most} calls at once at most. Ask for the rest "
+    "when these are answered."
+)
+MOST_ASKED = 8  # calls of one message that a human is asked about
 CHANGED = "{tool} was not run: it is not the call that the human was asked about."
 
 
@@ -82,6 +87,8 @@ class Gate:
                 return None
             if not await approvals.is_human(self.pool, self.ctx.sender):
                 return NOBODY.format(tool=tool.name)
+            if await approvals.asked(self.pool, self.message_id) >= MOST_ASKED:
+                return TOO_MANY.format(tool=tool.name, most=MOST_ASKED)
             effect = tool.effect(values) if tool.effect else None
             await self._ask(call, [text for text in (effect, *told) if text])
         raise Unanswered(f"{tool.name} waits for a yes")

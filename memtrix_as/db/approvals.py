@@ -75,6 +75,13 @@ async def of_call(pool: Pool, message_id: int, call_id: str) -> Approval | None:
     return Approval(**row) if row else None
 
 
+async def asked(pool: Pool, message_id: int) -> int:
+    """How many calls of a message a human was asked about."""
+    return int(
+        await pool.fetchval("select count(*) from approvals where message_id = $1", message_id)
+    )
+
+
 async def is_human(pool: Pool, user_id: str) -> bool:
     """Whether there is somebody to ask: a turn that a timer or an agent caused has nobody."""
     return bool(user_id) and not await pool.fetchval(

@@ -3,12 +3,12 @@
 import pytest
 
 from memtrix_as.testing import ScriptedModel
+from tests.rig.asking import asked, ended, notice, question, reactions, results
 from tests.rig.bell import Bells
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
-from tests.rig.timeline import Answer
 
 DIRECT = only("direct")
 
@@ -22,40 +22,6 @@ def bells(stopped: Service) -> Bells:
 async def talk(bells: Bells, stopped: Service, stage: Stage) -> Chat:
     await stopped.start()
     return await stage.chat()
-
-
-async def question(chat: Chat, about: str = "ring") -> Answer:
-    """The question in the room, as it was asked."""
-
-    def found() -> Answer | None:
-        return next((s for s in chat.said() if s.msgtype == "m.notice" and about in s.text), None)
-
-    return await chat.until(found, f"a question about {about}")
-
-
-async def ended(chat: Chat, how: str, about: str = "ring") -> Answer:
-    """The question, once it shows how it ended."""
-
-    def found() -> Answer | None:
-        return next((s for s in chat.said() if about in s.text and how in s.text), None)
-
-    return await chat.until(found, f"the question to end {how!r}")
-
-
-def results(model: ScriptedModel, request: int = -1) -> list[str]:
-    return [m["content"] for m in model.requests[request].messages if m["role"] == "tool"]
-
-
-def reactions(chat: Chat, event_id: str) -> list[str]:
-    relations = [e["content"].get("m.relates_to", {}) for e in chat.events("m.reaction")]
-    return [str(r.get("key")) for r in relations if r.get("event_id") == event_id]
-
-
-async def asked(chat: Chat, model: ScriptedModel, text: str = "ring it") -> Answer:
-    """Have the model call `ring`, up to the question."""
-    model.calls("ring", bell="gong")
-    await chat.send(text)
-    return await question(chat)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +86,7 @@ async def test_always_is_listed_and_revoked(
 ) -> None:
     await asked(talk, model)
     await talk.send("/approvals")
-    assert "Open questions" in await _notice(talk, "Open")
+    assert "Open questions" in await notice(talk, "Open")
     model.says("One.")
     await talk.send("always")
     assert await talk.reply() == "One."
@@ -129,7 +95,7 @@ async def test_always_is_listed_and_revoked(
     assert await talk.ask("again") == "Two."
     assert bells.rung == ["gong", "gong"]
     await talk.send("/approvals")
-    listed = await _notice(talk, "do not ask for")
+    listed = await notice(talk, "do not ask for")
     number = listed.split("#")[1].split()[0]
     other = await stage.chat(talk.human)
     model.calls("ring", bell="tomtom")
@@ -139,34 +105,13 @@ async def test_always_is_listed_and_revoked(
     await other.send("no")
     assert await other.reply() == "No, then."
     await other.send(f"/approvals revoke {number}")
-    await _notice(other, "There is no permission")
+    await notice(other, "There is no permission")
     await talk.send(f"/approvals revoke {number}")
-    await _notice(talk, "ask here again")
+    await notice(talk, "ask here again")
     model.calls("ring", bell="cymbal")
     await talk.send("and now?")
     await question(talk, "cymbal")
     assert bells.rung == ["gong", "gong"]
-
-
-async def _notice(chat: Chat, about: str) -> str:
-    return (await question(chat, about)).text
-
-
-@DIRECT
-async def test_nobody_answers(
-    bells: Bells, stopped: Service, stage: Stage, model: ScriptedModel
-) -> None:
-    stopped.set("limits.approval_timeout", 1)
-    await stopped.start()
-    talk = await stage.chat()
-    asking = await asked(talk, model)
-    model.says("Then I leave it.")
-    assert await talk.reply() == "Then I leave it."
-    await ended(talk, "Expired")
-    assert "nobody answered in time" in results(model)[0]
-    await talk.send("yes", reply_to=asking.event_id)
-    assert "closed before" in await _notice(talk, "closed before")
-    assert not bells.rung
 
 
 @DIRECT
@@ -185,7 +130,7 @@ async def test_only_who_asked_or_an_administrator(
     for emoji in "✅👍":
         await ben.send("yes", reply_to=asking.event_id)
         await ben.human.react(ben.room, asking.event_id, emoji)
-    refusal = await _notice(ann, "it stays open")
+    refusal = await notice(ann, "it stays open")
     assert ben.human.user_id in refusal
     model.says("Dong.")
     await cem.human.react(cem.room, asking.event_id, "✅")
@@ -202,7 +147,7 @@ async def test_what_is_written_meanwhile_waits_its_turn(
     await talk.says("yes, but what for?", "and tell me the time")
     await talk.send("maybe", reply_to=asking.event_id)
     await talk.send("/status")
-    assert "your answer" in await _notice(talk, "waiting for")
+    assert "your answer" in await notice(talk, "waiting for")
     assert len(model.requests) == 1
     model.says("Dong.", "For dinner.", "Noon.", "Surely.")
     await talk.human.react(talk.room, asking.event_id, "✅")
@@ -226,7 +171,7 @@ async def test_two_agents_questions_do_not_mix(
     drum = await question(talk, "drum")
     assert "Dennis" in drum.text and drum.sender == dennis
     await talk.send("yes")
-    assert "More than one" in await _notice(talk, "More than one")
+    assert "More than one" in await notice(talk, "More than one")
     assert not bells.rung
     await talk.send("no", reply_to=drum.event_id)
     await ended(talk, "Denied", "drum")
@@ -255,25 +200,6 @@ async def test_two_calls_in_one_message(talk: Chat, bells: Bells, model: Scripte
 
 
 @DIRECT
-async def test_a_turn_that_fails_closes_its_question(
-    bells: Bells, stopped: Service, stage: Stage, model: ScriptedModel
-) -> None:
-    """The neighbour of a call that waits takes too long, and the turn is given up."""
-    stopped.set("limits.turn_timeout", 1)
-    await stopped.start()
-    talk = await stage.chat()
-    model.calls("ring", {"bell": "gong"}, "listen", {"seconds": 20}, text="Let me see.")
-    await talk.send("ring, and listen")
-    asking = await question(talk, "gong")
-    await _notice(talk, "I gave up")
-    await ended(talk, "Withdrawn", "gong")
-    await talk.human.react(talk.room, asking.event_id, "✅")
-    await _notice(talk, "closed before")
-    assert not bells.rung
-    assert talk.replies() == ["Let me see."]
-
-
-@DIRECT
 async def test_a_tool_asks_only_when_it_must(
     talk: Chat, bells: Bells, model: ScriptedModel
 ) -> None:
@@ -291,83 +217,6 @@ async def test_a_tool_asks_only_when_it_must(
     model.says("I know no tones.")
     assert await talk.ask("ring high") == "I know no tones."
     assert bells.rung == ["chime"], "nobody is asked about a call that could not run"
-
-
-@DIRECT
-async def test_stop_ends_what_waits(talk: Chat, bells: Bells, model: ScriptedModel) -> None:
-    asking = await asked(talk, model)
-    await talk.send("and then?")
-    await talk.send("/stop")
-    model.says("Then nothing.")
-    assert await talk.reply() == "Then nothing."
-    await ended(talk, "Withdrawn")
-    await talk.human.react(talk.room, asking.event_id, "✅")
-    await _notice(talk, "closed before")
-    assert not bells.rung
-    assert "Stopped by the human." in results(model)
-
-
-@DIRECT
-async def test_an_edit_begins_anew(talk: Chat, bells: Bells, model: ScriptedModel) -> None:
-    model.calls("ring", bell="gong")
-    event_id = await talk.send("ring the gong")
-    first = await question(talk)
-    model.calls("ring", bell="drum")
-    await talk.edit(event_id, "ring the drum")
-    await ended(talk, "Withdrawn", "gong")
-    await question(talk, "drum")
-    await talk.send("yes", reply_to=first.event_id)
-    await _notice(talk, "closed before")
-    model.says("Rat-a-tat.")
-    await talk.send("yes")
-    assert await talk.reply() == "Rat-a-tat."
-    assert bells.rung == ["drum"]
-
-
-@DIRECT
-async def test_a_message_withdrawn_takes_its_question_along(
-    talk: Chat, bells: Bells, model: ScriptedModel
-) -> None:
-    model.calls("ring", bell="gong", text="Shall I?")
-    event_id = await talk.send("ring it")
-    asking = await question(talk)
-    await talk.redact(event_id)
-    await talk.until(lambda: not talk.said() or None, "all of it to go")
-    model.says("The fence.")
-    assert await talk.ask("ping") == "The fence."
-    assert "gong" not in str(model.requests[-1].messages)
-    await talk.send("yes", reply_to=asking.event_id)
-    await _notice(talk, "closed before")
-    assert not bells.rung
-
-
-@DIRECT
-async def test_a_question_deleted_from_the_room_is_a_no(
-    talk: Chat, bells: Bells, model: ScriptedModel
-) -> None:
-    asking = await asked(talk, model)
-    model.says("As you like.")
-    await talk.redact(asking.event_id)
-    assert await talk.reply() == "As you like."
-    assert "said no" in results(model)[0]
-    assert not bells.rung
-
-
-@DIRECT
-async def test_answered_twice_runs_once(talk: Chat, bells: Bells, model: ScriptedModel) -> None:
-    asking = await asked(talk, model)
-    model.says("Dong.")
-    await talk.human.react(talk.room, asking.event_id, "✅")
-    await talk.send("yes", reply_to=asking.event_id)
-    await talk.send("no", reply_to=asking.event_id)
-    assert await talk.reply() == "Dong."
-    await talk.until(
-        lambda: len([n for n in talk.notices() if "closed before" in n]) == 2 or None,
-        "both to be told",
-    )
-    assert bells.rung == ["gong"]
-    await talk.send("/yes")
-    await _notice(talk, "no open question")
 
 
 @DIRECT

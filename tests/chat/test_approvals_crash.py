@@ -1,22 +1,23 @@
 """kill -9 around a question: it is asked once, its answer counts, and the call runs once."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from memtrix_as.testing import ScriptedModel
-from tests.chat.test_approvals import ended, question
+from tests.rig.asking import asked, ended, question
 from tests.rig.bell import Bells
 from tests.rig.chat import Chat
 from tests.rig.door import Call, Door
 from tests.rig.modes import only
 from tests.rig.service import Process
 from tests.rig.stage import Stage
-from tests.rig.timeline import Answer
 
 
 @pytest.fixture
-async def process(stage: Stage, model: ScriptedModel, tmp_path) -> Process:  # type: ignore[no-untyped-def,misc]
+async def process(stage: Stage, model: ScriptedModel, tmp_path: Path) -> AsyncIterator[Process]:
     """The service as its own process, with bells; it can be killed."""
     process = Process(tmp_path, stage.door, stage.database.dsn, model.url)
     Bells(process)
@@ -34,12 +35,6 @@ async def bells(process: Process) -> Bells:
 @pytest.fixture
 async def talk(process: Process, stage: Stage) -> Chat:
     return await stage.chat()
-
-
-async def asked(talk: Chat, model: ScriptedModel) -> Answer:
-    model.calls("ring", bell="gong")
-    await talk.send("ring it")
-    return await question(talk)
 
 
 def questions(talk: Chat) -> list[str]:

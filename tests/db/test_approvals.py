@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from memtrix_as.agent import gate
 from memtrix_as.db import agents, approvals, inbox, permissions, queue
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival
@@ -197,6 +198,20 @@ async def test_a_turn_without_a_human_is_refused_at_once(pool: Pool, tmp_path: P
     assert not tower.rung and not await at.open_questions()
     told = await pool.fetchval("select text from messages where role = 'tool'")
     assert "no human takes part" in told
+
+
+async def test_a_model_cannot_flood_the_room_with_questions(pool: Pool, tmp_path: Path) -> None:
+    calls = tuple(ToolCall(f"c{n}", "ring", {"bell": f"bell{n}"}) for n in range(100))
+    at, tower = await bench(pool, tmp_path, calls)
+    await at.says("ring them all")
+    await at.work()
+    open_ = await at.open_questions()
+    assert len(open_) == gate.MOST_ASKED
+    for question in open_:
+        await at.answers(question, "no")
+    await at.work()
+    assert await state(pool) == "done"
+    assert not tower.rung
 
 
 async def test_an_answer_from_another_room_or_to_nothing_changes_nothing(
