@@ -61,6 +61,7 @@ async def _answered(
         if item.payload.get("reaction") and (known.state, known.answered_by) == (wanted, sender):
             return None  # a click after the word, or the other way round
         return OVER.format(outcome=_outcome(means, known, known.state))
+    log.info("%s says %s to %s in %s", sender, word, known.tool, known.room_id)
     if word == "no":
         await approvals.settle(
             connection, known, "denied", sender, item.lane, questions.denied(sender)
