@@ -53,6 +53,7 @@ CATCH_ALL: dict[str, str] = {
     "db/queue.py": "one background job: were it to end, nothing would be handled any more",
     "providers/catalog.py": "a broken provider file disables itself, and nothing else",
     "tools/__init__.py": "a broken tool file disables itself, and nothing else",
+    "agent/approvals.py": "one background job: were it to end, no question would expire",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
 }

@@ -20,6 +20,7 @@ AMBIGUOUS = "More than one question is open. Reply to the one that you mean, or 
 NOT_YOURS = "{who}: only {asked} or an administrator can answer this question; it stays open."
 OVER = "This question was closed before your answer came. {outcome}"
 AT_ONCE = 100  # questions that expire in one transaction
+RECOVERY = 5.0  # seconds until the next look after one that failed
 SOONEST = 0.2  # seconds between two looks while somebody else has a due question in hand
 
 
@@ -123,6 +124,9 @@ class Expiry:
                 log.warning("The database is away, questions stay open: %s", exc)
                 await reachable(self._means.pool)
                 continue
+            except Exception:  # one background job: were it to end, no question would expire
+                log.exception("Looking for overdue questions failed; trying again")
+                due = RECOVERY
             await asyncio.sleep(max(min(longest if due is None else due, longest), SOONEST))
 
     async def look(self) -> None:
