@@ -19,7 +19,9 @@ from memtrix_as.messages import Place, ToolCall
 State = Literal["open", "approved", "denied", "expired", "withdrawn"]
 
 ENDED = "⏹ **Withdrawn**: it was not run."
-YES, NO = "✅", "❌"
+OFFERED = ["✅", "❌"]  # the agent puts them there, to be clicked on
+COLUMNS = """id, turn_id, agent, room_id, tool, arguments, question, question_id, asked, state,
+    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,6 @@ class Approval:
     answered_at: datetime | None
     answered_by: str | None
     told: Sequence[str]
-
-
-COLUMNS = """id, turn_id, agent, room_id, tool, arguments, question, question_id, asked, state,
-    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
             clean(f"{a.question}\n\n{a.how}"),
             item.id,
             a.reply_to,
-            [YES, NO],
+            OFFERED,
             a.message_id,
             a.call.id,
             a.call.name,
@@ -297,7 +295,10 @@ async def next_due(pool: Pool) -> float | None:
 
 
 async def due(connection: Connection, most: int) -> list[Approval]:
-    """Questions whose time is up, their turns locked until commit; not those in other hands."""
+    """Questions whose time is up, their turns locked until commit; not those in other hands.
+
+    In the order in which `inbox.put` wakes lanes, so that neither waits for the other.
+    """
     turns = await connection.fetch(
         """
         select id from inbox where id in (
@@ -310,7 +311,8 @@ async def due(connection: Connection, most: int) -> list[Approval]:
     rows = await connection.fetch(
         f"""
         select {COLUMNS} from approvals
-        where turn_id = any($1) and state = 'open' and expires_at <= now() order by id
+        where turn_id = any($1) and state = 'open' and expires_at <= now()
+        order by agent || ' ' || room_id, id
         """,
         [turn["id"] for turn in turns],
     )
