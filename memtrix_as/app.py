@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import commands, condense, corrections, turn, upkeep
+from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
 from memtrix_as.agent.upkeep import Upkeep
@@ -80,7 +80,8 @@ class App:
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
         services = _services(pool, config, keeper, persona)
-        means = Means(pool, chat, models, tools.discover(), config, self._read, services)
+        offered = tools.discover(config.tools.directories, config.tools.disabled)
+        means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
@@ -94,8 +95,11 @@ class App:
             ) from exc
         stack.push_async_callback(port.stop)
         await queue.start()
+        expiry = approvals.Expiry(means)
+        expiry.start()
         stack.push_async_callback(chat.close)
         stack.push_async_callback(queue.stop)
+        stack.push_async_callback(expiry.stop)
         stack.push_async_callback(keeper.stop)
         keeper.start()
         if config.memory.upkeep:
@@ -226,6 +230,7 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
     return {
         "message": remembered(partial(turn.answer, means)),
         "command": partial(commands.run, means),
+        "approval": partial(approvals.answer, means),
         "edit": partial(corrections.edit, means),
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),

@@ -21,6 +21,10 @@ class LostTurn(MemtrixError):
     """Another process, or the human, has ended this turn meanwhile: drop what was done."""
 
 
+class Unanswered(MemtrixError):
+    """A human was asked whether a call may run: the turn waits for the answer."""
+
+
 class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 

@@ -22,7 +22,7 @@ class Stream(Protocol):
         """Add a piece of text; returns at once."""
 
     async def finish(self) -> None:
-        """Stop showing; the last words come through the outbox."""
+        """Stop showing; the last words come through the outbox. May be called again."""
 
 
 class Chat(Protocol):
@@ -81,6 +81,7 @@ class Tool:
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
     confirm_if: ConfirmIf | None = None  # ask the human what this returns, if it is a question
+    effect: Callable[[Mapping[str, Any]], str] | None = None  # of the arguments, in a sentence
 
     @property
     def name(self) -> str:
@@ -88,6 +89,11 @@ class Tool:
 
     async def __call__(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
         """Validate and run; ToolError says what is wrong with the arguments."""
+        values = self.validated(arguments)
+        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+
+    def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as the function takes them; ToolError says what is wrong with them."""
         try:
             model = self.arguments.model_validate(dict(arguments))
         except ValidationError as exc:
@@ -95,8 +101,7 @@ class Tool:
                 f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
             )
             raise ToolError(f"{self.name} was not run, its arguments are wrong: {wrong}") from exc
-        values = {name: getattr(model, name) for name in type(model).model_fields}
-        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+        return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 def tool(
@@ -106,6 +111,7 @@ def tool(
     alone: bool = False,
     repeatable: bool = False,
     confirm_if: ConfirmIf | None = None,
+    effect: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
@@ -132,7 +138,7 @@ def tool(
         spec = ToolSpec(function.__name__, text, schema)
         return Tool(
             spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
-            confirm_if,
+            confirm_if, effect,
         )  # fmt: skip
 
     return declare

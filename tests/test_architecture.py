@@ -59,10 +59,14 @@ CATCH_ALL: dict[str, str] = {
     "matrix/appservice.py": "one event that breaks us must not hold back its neighbours",
     "db/queue.py": "one background job: were it to end, nothing would be handled any more",
     "providers/catalog.py": "a broken provider file disables itself, and nothing else",
+    "tools/__init__.py": "a broken tool file disables itself, and nothing else",
+    "agent/approvals.py": "one background job: were it to end, no question would expire",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "memory/keeper.py": "one background task: were it to end, nothing new would be remembered",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
 }
+
+ANYTHING = {"Exception", "BaseException"}
 
 SQL = re.compile(
     r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table|alter\s+table)\b",
@@ -104,7 +108,7 @@ class File:
     def catches_everything(self) -> bool:
         """Whether a handler takes any exception and does not pass it on."""
         return any(
-            (handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"})
+            (handler.type is None or set(re.findall(r"\w+", ast.unparse(handler.type))) & ANYTHING)
             and not any(isinstance(node, ast.Raise) and node.exc is None for node in handler.body)
             for handler in self.walk(ast.ExceptHandler)
         )

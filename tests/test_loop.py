@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import pytest
+
 from memtrix_as.agent import loop
-from memtrix_as.errors import ToolError
+from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Place, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext, tool
 from memtrix_as.tools.clock import get_current_time
@@ -142,3 +144,43 @@ async def test_what_goes_wrong_in_a_tool_is_told_to_the_model() -> None:
 async def test_the_gate_answers_in_place_of_a_tool() -> None:
     said = await run(Scripted(calls("together", what="x"), Message("assistant", "ok")), no="no!")
     assert said[1].text == "no!" and said[1].failed and RAN == []
+
+
+async def test_what_waits_for_a_human_ends_the_run_and_the_rest_goes_on() -> None:
+    """The history ends with the call unanswered; with its answer, the same call goes on."""
+    RAN.clear()
+    asking = Scripted(calls("alone", "together", what="x"), Message("assistant", "ok"))
+    history = [Message("user", "do both")]
+    waits = True
+
+    async def gate(call: ToolCall, tool: Tool) -> str | None:
+        if tool.name == "alone" and waits:
+            raise Unanswered("later")
+        return None
+
+    async def more() -> list[Message]:
+        steps = loop.run(asking, history, TOOLS, CTX, gate, lambda delta: None, 10)
+        return [reply.message async for reply in steps]
+
+    first = await more()
+    assert [m.call_id for m in first] == [None, "c1"]
+    assert RAN == ["begin x", "end x"]
+    assert len(asking.offered) == 1, "the model is not asked while a call waits"
+    waits = False
+    second = await more()
+    assert [m.call_id or m.text for m in second] == ["c0", "ok"]
+
+
+async def test_a_turn_that_is_lost_ends_when_nothing_runs_any_more() -> None:
+    RAN.clear()
+
+    async def gate(call: ToolCall, tool: Tool) -> str | None:
+        if call.id == "c0":
+            raise LostTurn("gone")
+        return None
+
+    model, history = Scripted(calls("together", "together", what="x")), [Message("user", "do it")]
+    with pytest.raises(LostTurn):
+        async for _ in loop.run(model, history, TOOLS, CTX, gate, lambda delta: None, 10):
+            pass
+    assert RAN == ["begin x", "end x"]

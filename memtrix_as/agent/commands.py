@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from memtrix_as import __version__
-from memtrix_as.agent import persona_commands
+from memtrix_as.agent import permissions, persona_commands
 from memtrix_as.agent.turn import Means
-from memtrix_as.db import agents, corrections, inbox, outbox, sessions
+from memtrix_as.db import agents, approvals, corrections, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
@@ -25,10 +25,15 @@ HELP = """\
 | `/reasoning on` or `off` | shows what I think before I answer |
 | `/recall on` or `off` | looks up what I remember of your message before I answer |
 | `/persona` | shows the files that make me who I am; `/persona help` tells how to change them |
+| `/yes`, `/no`, `/always` | answers the question that I have asked |
+| `/approvals` | shows open questions and what I do in this room without asking |
 | `/leave` | makes me leave this room; invite me to have me back |
 
 `!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
 to read: just write."""
+
+
+TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
         call = _Call(means, connection, item, incoming, argument.strip())
-        if argument and name not in {"verbose", "reasoning", "recall", "persona"}:
+        if argument and name not in TAKING:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
         else:
             words = await COMMANDS[name](call)
@@ -94,10 +99,17 @@ async def _stop(call: _Call) -> str:
     return "Stopped." + (f" I go on with the next of {waiting} waiting." if waiting else "")
 
 
+async def _approvals(call: _Call) -> str:
+    return await permissions.command(
+        call.means, call.connection, call.incoming, call.argument.lower()
+    )
+
+
 async def _status(call: _Call) -> str:
     agent = await agents.get(call.connection, call.item.agent)
     figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
+    asked = await approvals.open_in(call.connection, agent.name, call.item.room_id)
     cost = f", ${figures.cost:.4f}" if figures.cost else ""
     rows = [
         ("agent", f"{agent.display_name} (`{agent.user_id}`)"),
@@ -106,6 +118,7 @@ async def _status(call: _Call) -> str:
         ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
         ("working on", f"{waiting} messages" if waiting else "nothing"),
         ("memory", await _memory(call)),
+        *([("waiting for", "your answer: `/approvals` says to what")] if asked else []),
         ("verbose", "on" if agent.verbose else "off"),
         ("reasoning", "on" if agent.reasoning else "off"),
         ("recall", "on" if agent.recall else "off"),
@@ -171,5 +184,6 @@ COMMANDS: dict[str, Callable[[_Call], Awaitable[str]]] = {
     "reasoning": _reasoning,
     "persona": _persona,
     "recall": _recall,
+    "approvals": _approvals,
     "leave": _leave,
 }

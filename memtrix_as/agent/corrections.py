@@ -1,6 +1,6 @@
 """A human changes or withdraws a message: before, while and after it is answered."""
 
-from memtrix_as.agent import context
+from memtrix_as.agent import approvals, context
 from memtrix_as.agent.turn import Means
 from memtrix_as.db import corrections, inbox
 from memtrix_as.db.inbox import Item
@@ -18,7 +18,7 @@ async def edit(means: Means, item: Item, _: Lease) -> bool:
             if target.done or target.sender != change.sender:
                 continue
             event = await corrections.reword(connection, item.id, target.id)
-            if event is not None and target.state == "running":
+            if event is not None and target.state in ("running", "parked"):
                 # What it may reply to is not looked up: that could take long, and rows are locked.
                 message = context.said(
                     means.read(event, target.agent), speaker=speaker, quoted=None
@@ -37,10 +37,11 @@ async def withdraw(means: Means, item: Item, _: Lease) -> bool:
         for target in await corrections.of_event(connection, item.room_id, target_id):
             if target.done:
                 continue
-            if target.state == "running":
+            if target.state in ("running", "parked"):
                 await corrections.withdraw(connection, target.lane, target.id)
             else:
                 await inbox.finish(connection, target.id, "withdrawn by its sender")
+        await approvals.question_deleted(connection, item, target_id)
         await corrections.blank(connection, item.room_id, target_id)
         journals: Journals = means.services[Journals]
         await journals.withdraw(connection, item.room_id, target_id)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Protocol
 
 from memtrix_as.agent import marking
-from memtrix_as.errors import ToolError
+from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext
 
@@ -24,7 +24,10 @@ class Model(Protocol):
 
 
 class Gate(Protocol):
-    """Decides about a call before it runs; a string is the answer in place of a result."""
+    """Decides about a call before it runs; a string is the answer in place of a result.
+
+    Unanswered when somebody else has to decide: the loop then ends as soon as the other calls ran.
+    """
 
     async def __call__(self, call: ToolCall, tool: Tool) -> str | None: ...
 
@@ -42,15 +45,23 @@ async def run(
 
     `history` may end in calls without results, which run first: a fresh turn, one resumed after
     a crash and one resumed after an approval are the same call. After `rounds` rounds of tools
-    the model is asked once more without any, so that the human gets an answer.
+    the model is asked once more without any, so that the human gets an answer. When a call waits
+    for a human, the history ends with it unanswered.
     """
     done = _rounds(history)
     while True:
+        waiting = False
         for group in _batches(_unanswered(history), tools):
-            for result in await asyncio.gather(*(_execute(c, tools, ctx, gate) for c in group)):
+            running = [_execute(call, tools, ctx, gate) for call in group]
+            for result in await asyncio.gather(*running, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result  # the turn is not ours any more; and nothing is left running
+                if result is None:
+                    waiting = True
+                    continue
                 history.append(result)
                 yield Reply(result)
-        if history[-1].role == "assistant":
+        if waiting or history[-1].role == "assistant":
             return
         offered = [t.spec for t in tools.values()] if done < rounds else []
         async for piece in model.stream(history, offered):
@@ -98,7 +109,8 @@ def _batches(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[list[
 
 async def _execute(
     call: ToolCall, tools: Mapping[str, Tool], ctx: ToolContext, gate: Gate
-) -> Message:
+) -> Message | None:
+    """The result of a call; None while a human has to decide about it."""
     try:
         if call.problem:
             raise ToolError(f"{call.name} was not run: {call.problem}")
@@ -111,6 +123,10 @@ async def _execute(
         result = await known(ctx, call.arguments)
         text = marking.mark(result, marking.source(call)) if known.untrusted else result
         return Message("tool", text, call_id=call.id)
+    except Unanswered:
+        return None
+    except LostTurn:
+        raise
     except ToolError as exc:
         return Message("tool", str(exc), call_id=call.id, failed=True)
     except Exception:  # one tool call: the model is told, the turn goes on

@@ -5,12 +5,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop, marking
+from memtrix_as.agent.gate import Gate
 from memtrix_as.config import Config
-from memtrix_as.db import corrections, outbox, sessions, turns
+from memtrix_as.db import approvals, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
@@ -20,7 +20,7 @@ from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
-from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
+from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolSpec
 from memtrix_as.tool import Chat, Stream, Tool, ToolContext
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,6 @@ log = logging.getLogger(__name__)
 TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswered."
 TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
 EMPTY = "The model returned an empty answer. Ask again, or put it differently."
-NOBODY_ASKED = (
-    "{name} was not run: nobody could be asked for permission. {question} A smaller change may be "
-    "possible without asking."
-)
 BROKEN_OFF = "\n\n*(broken off)*"
 
 
@@ -89,6 +85,9 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
             ending = await work.run(reply_to)
         finally:
             await stream.finish()
+        if ending is None:
+            await approvals.park(means.pool, item, lease)
+            return True
         await turns.end(means.pool, item, lease, turn, incoming.place, ending)
         return True
     except (asyncio.CancelledError, LostTurn):
@@ -127,12 +126,14 @@ class _Work:
         self._incoming = incoming
         self._stream = stream
         self._texts: list[str] = []  # what the turn's finished messages say
-        self._asked_by = 0  # the stored message whose calls are being run
         self._joint = ""
         self.streamed = ""
 
-    async def run(self, reply_to: str | None) -> Ending:
-        """Run the loop to its end, storing on the way what becomes final."""
+    async def run(self, reply_to: str | None) -> Ending | None:
+        """Run the loop to its end, storing on the way what becomes final.
+
+        None when it has to wait for a human's yes.
+        """
         limits = self._means.config.limits
         late = (self._item.received_at - self._incoming.sent_at).total_seconds() / 3600
         if late > limits.catch_up_hours and self._incoming.sent_at.timestamp() > 0:
@@ -147,7 +148,7 @@ class _Work:
         except (ModelError, ConfigError) as exc:
             return self._failed(str(exc))
 
-    async def _converse(self, reply_to: str | None) -> Ending:
+    async def _converse(self, reply_to: str | None) -> Ending | None:
         config, model = self._means.config, self._means.models.get(self._turn.model)
         tools = self._means.tools if model.tools else {}
         place, sender = self._incoming.place, self._incoming.sender
@@ -168,14 +169,20 @@ class _Work:
         shown = min((stored.id for stored in session.messages), default=0)
         memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
         context.remind(prompt.messages, memory)
+        asked_by = 0
         for stored in session.messages:
             if stored.turn_id == self._turn.id and stored.message.role == "assistant":
-                self._asked_by = stored.id
-                self._say(stored.message.text)
-                self._texts.append(stored.message.text)
+                asked_by = stored.id
+                if stored.id > self._turn.said_to:
+                    self._say(stored.message.text)
+                    self._texts.append(stored.message.text)
+        gate = Gate(
+            self._means.pool, config, self._item, self._lease, self._turn.agent_name, ctx, reply_to,
+            self._hush, self._means.chat.post, asked_by,
+        )  # fmt: skip
         steps = loop.run(
-            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx,
-            partial(self._gate, ctx), self._feed, config.limits.tool_rounds,
+            _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, gate,
+            self._feed, config.limits.tool_rounds,
         )  # fmt: skip
         async for reply in steps:
             if reply.message.role == "assistant":
@@ -183,8 +190,10 @@ class _Work:
                 self._joint = "\n\n"
                 if not reply.message.calls:
                     return self._done(reply, reply_to, prompt.crowded)
-            await self._store(reply)
-        raise ModelEmpty(EMPTY)
+            gate.message_id = await self._store(reply) or gate.message_id
+        if not gate.waiting:
+            raise ModelEmpty(EMPTY)
+        return None
 
     async def _persona(self, ctx: ToolContext, limit: int) -> Message:
         """The system prompt, for those who are present."""
@@ -215,16 +224,14 @@ class _Work:
             self.streamed += piece
             self._stream.feed(piece)
 
-    async def _gate(self, ctx: ToolContext, call: ToolCall, tool: Tool) -> str | None:
-        asks = await tool.confirm_if(ctx, call.arguments) if tool.confirm_if else None
-        if tool.confirm or asks:
-            return NOBODY_ASKED.format(name=tool.name, question=asks or "")
-        pool = self._means.pool
-        if tool.repeatable or await turns.start_call(pool, self._lease, self._asked_by, call.id):
-            return None
-        return context.INTERRUPTED
+    async def _hush(self) -> str:
+        """Show no more, and hand over what was said: a question comes after it."""
+        await self._stream.finish()
+        said, self.streamed, self._texts = self.streamed, "", []
+        return said
 
-    async def _store(self, reply: Reply) -> None:
+    async def _store(self, reply: Reply) -> int | None:
+        """Store a message; its id if it asks for calls."""
         message = reply.message
         stored = await sessions.append(
             self._means.pool,
@@ -237,8 +244,6 @@ class _Work:
         )
         if stored is None:
             raise LostTurn(f"turn {self._turn.id} was ended meanwhile")
-        if message.calls:
-            self._asked_by = stored
         if notices := self._notices(message):
             for text in notices:
                 await outbox.say(
@@ -246,6 +251,7 @@ class _Work:
                     turn_id=self._turn.id,
                 )  # fmt: skip
             self._means.chat.post(self._item.lane)
+        return stored if message.calls else None
 
     def _notices(self, message: Message) -> list[str]:
         """What those see who want to see reasoning and tool calls."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from memtrix_as.db import conversations, passages, queue
+from memtrix_as.db import approvals, conversations, passages, queue
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.messages import Message
 
@@ -54,11 +54,12 @@ async def reword(connection: Connection, edit_id: int, target_id: int) -> Any:
 
 
 async def running(connection: Connection, lane: str) -> int | None:
-    """The turn that runs in the lane."""
+    """The turn that runs in the lane, or waits there for a human's yes."""
     found: int | None = await connection.fetchval(
         """
         select t.id from turns t join inbox i using (id)
-        where i.lane = $1 and t.state = 'running' for update of i
+        where i.lane = $1 and i.done_at is null and t.state in ('running', 'parked')
+        for update of i
         """,
         lane,
     )
@@ -67,6 +68,7 @@ async def running(connection: Connection, lane: str) -> int | None:
 
 async def stop(connection: Connection, lane: str, turn_id: int) -> None:
     """End a running turn because the human said so; its open calls are answered with that."""
+    await approvals.close(connection, turn_id)
     await connection.execute(
         "update turns set state = 'stopped', ended_at = now() where id = $1", turn_id
     )
@@ -112,6 +114,8 @@ async def restart(
     connection: Connection, lane: str, turn_id: int, message: tuple[Message, int]
 ) -> None:
     """Let a running turn begin again with other words of the human."""
+    await approvals.close(connection, turn_id)
+    await connection.execute("update turns set state = 'running' where id = $1", turn_id)
     await connection.execute(
         """
         with first as (select min(id) as id from messages where turn_id = $1),
@@ -127,7 +131,8 @@ async def restart(
 
 
 async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
-    """Take a running turn back: its messages, and the draft that stands in the room."""
+    """Take a running turn back: its messages, and what of it stands in the room."""
+    await approvals.forget(connection, turn_id)
     await connection.execute(
         "update turns set state = 'withdrawn', ended_at = now() where id = $1", turn_id
     )
@@ -141,7 +146,9 @@ async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
         insert into outbox (lane, room_id, agent, kind, target)
         select $2, o.room_id, o.agent, 'redaction', s.event_id
         from outbox o join sent s on s.outbox_id = o.id
-        where o.turn_id = $1 and o.kind = 'draft'
+        where o.turn_id = $1 and o.kind in ('draft', 'text')
+            or o.kind = 'notice' and coalesce(o.replaces, o.id) in (
+                select question_id from approvals where turn_id = $1)
         """,
         turn_id,
         lane,

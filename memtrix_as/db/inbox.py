@@ -96,7 +96,8 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
 async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
     """The oldest unhandled item of the lane, its attempts counted; None when all is done.
 
-    None as well when the lease is lost: what waits is then another worker's.
+    None as well when that item's turn is parked until a human answers, and when the lease is
+    lost: what waits is then another worker's.
     """
     row = await pool.fetchrow(
         f"""
@@ -104,6 +105,7 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
             update inbox set attempts = attempts + 1
             where id = (
                 select id from inbox where lane = $1 and done_at is null order by id limit 1)
+              and not exists (select from turns where turns.id = inbox.id and state = 'parked')
               and {held("$2", "$3", lock="")}
             returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts)
         select item.*,

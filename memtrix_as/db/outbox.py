@@ -175,7 +175,8 @@ async def quoted(pool: Pool, room_id: str, event_id: str) -> str | None:
         """
         select text from (
             select coalesce(whole.text, o.text) as text from sent s
-                join outbox o on o.id = s.outbox_id left join outbox whole on whole.replaces = o.id
+                join outbox o on o.id = s.outbox_id
+                left join outbox whole on whole.replaces = o.id and whole.kind <> 'reaction'
                 where s.event_id = $1 and o.room_id = $2
             union all
             select m.text from messages m join sessions on sessions.id = m.session_id

@@ -211,7 +211,8 @@ async def recover(db: Connection | Pool) -> None:
         """
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
         select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
-        from (select lane from inbox where done_at is null
+        from (select lane from inbox where done_at is null and lane not in (
+                  select lane from turns join inbox using (id) where state = 'parked')
               union select lane from outbox where sent_at is null and failed is null) as waiting
         where not exists (select from procrastinate_jobs j
                           where j.lock = waiting.lane and j.status in ('todo', 'doing'))

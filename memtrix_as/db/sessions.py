@@ -58,7 +58,8 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
             from newest)
         select id, turn_id, tokens, role, text, reasoning, nullif(calls, '[]') as calls, call_id,
             failed, available, (select summary from sessions where id = $1) as summary,
-            coalesce((select coalesce(t.people, array[t.sender]) @> present.people
+            coalesce((select t.ended_at is null
+                          or coalesce(t.people, array[t.sender]) @> present.people
                       from turns t where t.id = turn_id), true) as shared
         from fitting join messages using (id), (
             select array(select user_id from members where room_id = s.room_id

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memtrix_as.db import inbox, sessions
+from memtrix_as.db import approvals, inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease, held
@@ -25,6 +25,7 @@ class Turn:
     verbose: bool
     reasoning: bool
     recall: bool
+    said_to: int  # the words up to this message stand in the room, before a question
     agent_name: str
 
 
@@ -86,6 +87,7 @@ later as (
     insert into inbox (lane, kind, room_id, agent, payload)
     select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
     from ended where $24),
+{approvals.closing("select id from ended")},
 handled as (
     update inbox set done_at = now(), error = $5
     where id in (select id from ended))
@@ -114,13 +116,13 @@ async def begin(
             select $1, id, $4, $5, $6,
                 array(select user_id from members where room_id = $3
                       and user_id = any (select unnest(people) from inbox where id = $1))
-            from session returning id, session_id, state),
+            from session returning id, session_id, state, said_to),
         said as (
             insert into messages (session_id, turn_id, role, text, tokens, event_id)
             select session_id, id, $7, $8, $9, $4 from begun)
         select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name
         from (select * from begun union all
-              select id, session_id, state from turns where id = $1) t, agents a, item
+              select id, session_id, state, said_to from turns where id = $1) t, agents a, item
         where a.name = $2
         """,
         item.id,
@@ -187,7 +189,19 @@ async def give_up(connection: Connection, item_id: int, error: str) -> None:
         item_id,
         error,
     )
+    await approvals.close(connection, item_id)
     await inbox.finish(connection, item_id, error)
+
+
+async def started(pool: Pool, message_id: int, call_id: str) -> bool:
+    """Whether a call with effects has begun."""
+    return bool(
+        await pool.fetchval(
+            "select exists (select from started_calls where message_id = $1 and call_id = $2)",
+            message_id,
+            call_id,
+        )
+    )
 
 
 async def start_call(pool: Pool, lease: Lease, message_id: int, call_id: str) -> bool:

@@ -14,10 +14,10 @@ from mautrix.appservice.state_store import ASStateStore
 from mautrix.client.state_store import MemoryStateStore
 
 from memtrix_as.config import Config
-from memtrix_as.db import inbox, outbox, rooms
+from memtrix_as.db import approvals, inbox, outbox, rooms
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import DOWN, Connection, Pool, clean
-from memtrix_as.matrix import intake
+from memtrix_as.matrix import answers, intake
 from memtrix_as.matrix.intake import Facts, World
 
 log = logging.getLogger(__name__)
@@ -158,11 +158,16 @@ class Store:
         # Our own words coming back, which is every second event, ask nothing of their room.
         places = {e["room_id"] for e in events if not intake.is_echo(e, world)}
         view = await rooms.load(connection, places) if places else {}
-        facts = Facts(*await rooms.speakers(connection, list(places), *_references(events)))
+        # First of all, so that an answer finds the question that came with it.
+        echoes = [(*echo, str(e["event_id"])) for e in events if (echo := intake.echo(e, world))]
+        await outbox.echoed(connection, echoes)
+        facts = Facts(
+            *await rooms.speakers(connection, list(places), *_references(events)),
+            await _questions(connection, events),
+        )
         arrivals: list[Arrival] = []
         members: dict[tuple[str, str], str | None] = {}
         gone: dict[tuple[str, str], None] = {}
-        echoes = []
         for event in events:
             room_id = str(event["room_id"])
             room = view.get(room_id) or rooms.Room(room_id)
@@ -179,8 +184,6 @@ class Store:
             if decision.left:
                 gone[room_id, decision.left] = None
                 members.pop((room_id, decision.left), None)
-            if decision.echo:
-                echoes.append((*decision.echo, str(event["event_id"])))
             if decision.joined or decision.left:
                 view[room_id] = intake.after(room, decision, world)
         await rooms.apply(
@@ -190,7 +193,6 @@ class Store:
                 list(gone),
             ),
         )
-        await outbox.echoed(connection, echoes)
         await inbox.put(connection, arrivals)
 
 
@@ -210,6 +212,18 @@ def _sound(event: Any) -> dict[str, Any] | None:
         return dict(clean(event))
     except RecursionError:
         return None
+
+
+async def _questions(
+    connection: Connection, events: Sequence[Mapping[str, Any]]
+) -> Sequence[approvals.Question]:
+    """The questions that may be meant; most messages are no answer, and ask nothing here."""
+    rooms = {str(e["room_id"]) for e in events if answers.may_answer(e)}
+    if not rooms:
+        return ()
+    contents = [intake.content_of(event) for event in events]
+    meant = {*map(answers.target, contents), *map(intake.reply_to, contents)}
+    return await approvals.questions(connection, sorted(rooms), [m for m in meant if m])
 
 
 def _references(events: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:

@@ -27,6 +27,7 @@ from memtrix_as.messages import Place
 log = logging.getLogger(__name__)
 
 MESSAGE = "m.room.message"
+REACTION = "m.reaction"
 LONG = 4_000  # characters
 DRAFT_LENGTH = 16_000  # characters of a growing answer that are shown
 DRAFT = {"io.memtrix.draft": True}  # in the content while more is to come
@@ -120,6 +121,8 @@ class MatrixChat:
         if row.kind == "redaction":
             assert row.target is not None
             return [await self._client.redact(row.user_id, row.room_id, row.target, f"{row.key}.0")]
+        if row.kind == "reaction":
+            return await self._react(row)
         if row.kind == "leave":
             await self._client.leave(row.user_id, row.room_id, "asked to leave")
             return []
@@ -142,6 +145,20 @@ class MatrixChat:
                 )
             events.append(event_id)
         return events
+
+    async def _react(self, row: Row) -> list[str]:
+        """Put an emoji on the event that another row became; on none, if it was never sent."""
+        on = await outbox.draft_event(self._pool, row.draft) if row.draft else None
+        if on is None:
+            return []
+        key = f"{row.key}.0"
+        body = content.reaction(on[1], row.text, key=key)
+        try:
+            return [await self._client.send(row.user_id, row.room_id, REACTION, key, body)]
+        except HomeserverError as exc:
+            if exc.errcode != "M_DUPLICATE_ANNOTATION":
+                raise
+            return []  # a try whose outcome was not known had gone through
 
     async def _look_for(self, row: Row) -> dict[int, str]:
         """Find parts of a row in its room, after a try whose outcome is not known.

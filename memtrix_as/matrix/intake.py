@@ -9,9 +9,10 @@ from uuid import UUID
 
 from memtrix_as.config import Role, role
 from memtrix_as.db import inbox
+from memtrix_as.db.approvals import Question
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
-from memtrix_as.matrix import html
+from memtrix_as.matrix import answers, html
 from memtrix_as.matrix.content import KEY
 from memtrix_as.messages import Attachment, Incoming, Place
 
@@ -19,7 +20,9 @@ MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
 FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
-CONTROLS = {"stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona"}
+CONTROLS = {
+    "stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona", "approvals",
+}  # fmt: skip
 COMMANDS = CONTROLS | {"clear"}
 COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 
@@ -40,10 +43,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Which agent sent an event, and which have spoken in a thread (by root event)."""
+    """Which agent sent an event, which have spoken in a thread (by root event), and the questions
+    that wait for a human, or that an event answers."""
 
     sent: Mapping[str, str] = field(default_factory=dict)
     spoken: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    questions: Sequence[Question] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +75,20 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
         return Decision(echo=_echo(event))
     if world.role(sender) == "none" and kind != "m.room.redaction":
         return NOTHING  # whether somebody may redact is the homeserver's to judge
-    if kind not in MESSAGES and kind not in OVERTAKING:
+    if kind not in MESSAGES and kind not in OVERTAKING and kind != answers.REACTION:
         return NOTHING
     if not room.synced:
         return _one(event, inbox.lobby(room.room_id), "unsorted")
     if kind in OVERTAKING:
         return _one(event, inbox.controls(room.room_id), OVERTAKING[kind])
+    if kind == answers.REACTION:
+        return Decision(answers.reaction(event, facts.questions))
     return _message(event, room, world, facts)
+
+
+def echo(event: Mapping[str, Any], world: World) -> tuple[UUID, int] | None:
+    """The key and part of an event that we have sent ourselves, by which its row is found."""
+    return _echo(event) if is_echo(event, world) else None
 
 
 def is_echo(event: Mapping[str, Any], world: World) -> bool:
@@ -150,8 +162,11 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
     if event["type"] == "m.room.message" and (not isinstance(kind, str) or kind == "m.notice"):
         return NOTHING
     text = html.to_text(content)
-    if not text.strip() and not _attachments(event, content):
+    files = _attachments(event, content)
+    if not text.strip() and not files:
         return NOTHING
+    if not files and (answered := _answer(event, text, room, world, facts)):
+        return Decision(answered)
     agents = addressed(event, room, world, facts)
     command = _command(text, agents, world)
     arrivals = []
@@ -166,16 +181,41 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
     return Decision(tuple(arrivals))
 
 
+def _answer(
+    event: Mapping[str, Any], text: str, room: Room, world: World, facts: Facts
+) -> tuple[Arrival, ...]:
+    """The arrival of a yes or no to a question, when the message is that and nothing else."""
+    content = content_of(event)
+    named = directly(event, room, world, facts)
+    said = answers.word(unaddressed(text, named or room.agents, world))
+    if said is None:
+        return ()
+    meant = reply_to(content)
+    if meant and (found := answers.pointed(facts.questions, room.room_id, meant)):
+        return (answers.arrival(event, found.agent, said.word, found, thread(content)),)
+    if meant and not said.command:
+        return ()  # it answers something else
+    # Where the agents are alone with one human, a yes need not say whom of them it is for.
+    agents = named or (room.agents if len(room.humans) < 2 else frozenset())
+    agents = agents or addressed(event, room, world, facts)
+    waiting = answers.waiting(facts.questions, room.room_id, agents, thread(content))
+    if len(waiting) == 1:
+        return (answers.arrival(event, waiting[0].agent, said.word, waiting[0], thread(content)),)
+    if waiting or (said.command and agents):
+        default = world.main if world.main in agents else min(agents)
+        agent = waiting[0].agent if waiting else default
+        return (
+            answers.arrival(
+                event, agent, said.word, None, thread(content), ambiguous=bool(waiting)
+            ),
+        )
+    return ()
+
+
 def addressed(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> frozenset[str]:
     """The agents that a human's message is for."""
     content = content_of(event)
-    named = frozenset(
-        name for user, name in world.agents.items()
-        if name in room.agents and _mentions(content, user, name, world)
-    )  # fmt: skip
-    replied = facts.sent.get(reply_to(content) or "")
-    direct = named | ({replied} & room.agents if replied else frozenset())
-    if direct:
+    if direct := directly(event, room, world, facts):
         return direct
     root = thread(content)
     if root and (spoken := facts.spoken.get(root, frozenset()) & room.agents):
@@ -185,6 +225,17 @@ def addressed(event: Mapping[str, Any], room: Room, world: World, facts: Facts) 
     if len(room.agents) == 1:
         return room.agents
     return frozenset({world.main}) & room.agents
+
+
+def directly(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> frozenset[str]:
+    """The agents that a message names, or whose message it replies to."""
+    content = content_of(event)
+    named = frozenset(
+        name for user, name in world.agents.items()
+        if name in room.agents and _mentions(content, user, name, world)
+    )  # fmt: skip
+    replied = facts.sent.get(reply_to(content) or "")
+    return named | ({replied} & room.agents if replied else frozenset())
 
 
 def _mentions(content: Mapping[str, Any], user: str, name: str, world: World) -> bool:

@@ -1,0 +1,127 @@
+"""The gate before each call: it runs, it is refused, or a human is asked first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from memtrix_as.agent import context, questions
+from memtrix_as.config import Config, redact, role
+from memtrix_as.db import approvals, permissions, turns
+from memtrix_as.db.approvals import Approval, Asking
+from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Pool
+from memtrix_as.db.queue import Lease
+from memtrix_as.errors import Unanswered
+from memtrix_as.messages import ToolCall
+from memtrix_as.tool import Tool, ToolContext
+
+NOBODY = "{tool} was not run: it needs a human's yes, and no human takes part in this turn."
+REFUSED = {
+    "denied": "{tool} was not run: the human said no. Do not try it again unless you are told to.",
+    "expired": "{tool} was not run: it needs a human's yes, and nobody answered in time.",
+    "withdrawn": "{tool} was not run: the question about it was withdrawn.",
+}
+TOO_MANY = (
+    "{tool} was not run: a human is asked about {most} calls at once at most. Ask for the rest "
+    "when these are answered."
+)
+MOST_ASKED = 8  # calls of one message that a human is asked about
+CHANGED = "{tool} was not run: it is not the call that the human was asked about."
+
+
+@dataclass
+class Gate:
+    """Decides about the calls of one run of a turn.
+
+    `hush` stops the answer that is being shown and gives what it said; `post` has what is in the
+    outbox delivered.
+    """
+
+    pool: Pool
+    config: Config
+    item: Item
+    lease: Lease
+    agent: str  # as it is called in the room
+    ctx: ToolContext
+    reply_to: str | None
+    hush: Callable[[], Awaitable[str]]
+    post: Callable[[str], None]
+    message_id: int = 0  # the stored message whose calls are being run
+    waiting: bool = False  # a call was found that waits for a human
+    _resumed: int = 0  # the message whose calls an earlier run may have asked about
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # in the order of the calls
+
+    def __post_init__(self) -> None:
+        self._resumed = self.message_id
+
+    async def __call__(self, call: ToolCall, tool: Tool) -> str | None:
+        """None: it may run now; a text: the model is told that; Unanswered: a human is asked."""
+        # What was asked is answered first, even if the tool, changed meanwhile, asks no more.
+        guarded = tool.confirm or tool.confirm_if is not None or self.message_id == self._resumed
+        try:
+            if guarded and (refusal := await self._refusal(call, tool)):
+                return refusal
+        except Unanswered:
+            self.waiting = True
+            raise
+        if tool.repeatable:
+            return None
+        if await turns.start_call(self.pool, self.lease, self.message_id, call.id):
+            return None
+        return context.INTERRUPTED
+
+    async def _refusal(self, call: ToolCall, tool: Tool) -> str | None:
+        async with self._asking:
+            known = await approvals.of_call(self.pool, self.message_id, call.id)
+            if known is not None:
+                return _as_answered(known, call)
+            if await turns.started(self.pool, self.message_id, call.id):
+                return None  # what it would be asked about may be its own doing
+            if not tool.confirm and tool.confirm_if is None:
+                return None
+            values = tool.validated(call.arguments)  # nobody is asked about what cannot run
+            told = [await tool.confirm_if(self.ctx, call.arguments)] if tool.confirm_if else []
+            if not tool.confirm and told == [None]:
+                return None
+            if await self._permitted(tool):
+                return None
+            if not await approvals.is_human(self.pool, self.ctx.sender):
+                return NOBODY.format(tool=tool.name)
+            if await approvals.asked(self.pool, self.message_id) >= MOST_ASKED:
+                return TOO_MANY.format(tool=tool.name, most=MOST_ASKED)
+            effect = tool.effect(values) if tool.effect else None
+            await self._ask(call, [text for text in (effect, *told) if text])
+        raise Unanswered(f"{tool.name} waits for a yes")
+
+    async def _permitted(self, tool: Tool) -> bool:
+        """Whether somebody who may still talk to us said "always" here."""
+        place = self.ctx.place
+        by = await permissions.given(self.pool, place.agent, place.room_id, tool.name)
+        return by is not None and role(self.config.permissions, by) != "none"
+
+    async def _ask(self, call: ToolCall, told: list[str]) -> None:
+        words = await self.hush()
+        expires = await approvals.deadline(self.pool, self.config.limits.approval_timeout)
+        until = questions.clock(expires, self.config.timezone)
+        crowd = self.item.humans > 1
+        asking = Asking(
+            message_id=self.message_id,
+            call=call,
+            asked=self.ctx.sender,
+            question=redact(questions.question(self.agent, call.name, call.arguments, told)),
+            how=questions.how(call.name, until, self.ctx.sender if crowd else None),
+            expires_at=expires,
+            words=words,
+            reply_to=self.reply_to,
+        )
+        await approvals.ask(self.pool, self.item, self.lease, self.ctx.place, asking)
+        self.post(self.item.lane)
+
+
+def _as_answered(known: Approval, call: ToolCall) -> str | None:
+    if known.state == "open":
+        raise Unanswered(f"{call.name} waits for a yes")
+    if known.tool != call.name or known.arguments != dict(call.arguments):
+        return CHANGED.format(tool=call.name)
+    refused = REFUSED.get(known.state)
+    return refused.format(tool=call.name) if refused else None
