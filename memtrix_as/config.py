@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Annotated, Any, Literal
@@ -201,6 +201,10 @@ def load(path: Path) -> Config:
     reader.problems += _disagreements(raw)
     _stop_at(reader.problems, path)
     assert isinstance(config, Config)
+    model = config.embeddings.model
+    if model.startswith((".", "~")):  # a folder, and no name on a hub
+        found = replace(config.embeddings, model=str(reader.path(model)))
+        config = replace(config, embeddings=found)
     return config
 
 

@@ -370,3 +370,12 @@ def test_nothing_of_the_environment_is_read_elsewhere() -> None:
         p.name for p in package.rglob("*.py") if re.search(r"os\.(environ|getenv)", p.read_text())
     ]
     assert readers == ["config.py"]
+
+
+def test_a_folder_of_a_model_counts_from_the_file(tmp_path: Path) -> None:
+    for written, read in (
+        ("./model", str(tmp_path / "model")),
+        ("nomic-ai/nomic", "nomic-ai/nomic"),
+    ):
+        text = f"{GOOD}embeddings: {{model: {written}}}\n"
+        assert config.load(write(tmp_path, text)).embeddings.model == read
