@@ -79,7 +79,7 @@ class App:
         keeper = Keeper(pool, dsn, config)
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
-        services = _services(pool, config, keeper, persona)
+        services = services_of(pool, config, keeper, persona)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
         means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
@@ -193,7 +193,7 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
-def _services(pool: Pool, config: Config, keeper: Keeper, persona: Persona) -> dict[type, Any]:
+def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) -> dict[type, Any]:
     """What tools and turns may ask for, by its type."""
     companies = Companies(pool, config)
     return {

@@ -1,5 +1,6 @@
 """After a downtime: get what the homeserver has kept for us, or look for it ourselves."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,10 @@ log = logging.getLogger(__name__)
 # Their queue for us survives, is in order, and is sent at once when we ping
 # (Synapse >= 1.132: synapse/rest/client/appservice_ping.py).
 FLUSHED_BY_PING = {"synapse", "tuwunel"}
+# Synapse stores what it finds to send between "nothing is left" and "the service is up again"
+# (synapse/appservice/scheduler.py, _Recoverer.retry), and sends that with the next recovery only.
+SETTLED = 2.0  # seconds after which it is either sent or left behind
+LATELY = 60.0  # seconds before our look in which that can have happened
 PAGES = 20  # of 50 events, at most, back in one room
 SYNC_TIMEOUT = 300.0  # seconds: the first one is long for who is in many rooms
 FILTER = {
@@ -59,13 +64,15 @@ class CatchUp:
             log.error(
                 "The homeserver cannot reach us at %s: %s", self._config.appservice.address, exc
             )
+        since = None
         if self._config.homeserver.software in FLUSHED_BY_PING:
-            return
+            since = datetime.now(UTC) - timedelta(seconds=LATELY)
+            await asyncio.sleep(SETTLED)
         if not await rooms.any_events(self._pool):
             return  # a first start: what was said before is not for us to answer
         for agent in everyone:
             try:
-                await self._look(agent.user_id)
+                await self._look(agent.user_id, since)
             except HomeserverError as exc:
                 log.warning("Cannot see what %s has missed: %s", agent.user_id, exc)
 
@@ -73,14 +80,19 @@ class CatchUp:
         path = Path.v1.appservice[self._config.appservice.id].ping
         await self._client.request(Method.POST, path, {"transaction_id": uuid4().hex}, user=user)
 
-    async def _look(self, user: str) -> None:
+    async def _look(self, user: str, since: datetime | None) -> None:
+        """Take in what was missed: since `since`, else all after what we have seen last."""
         token = await patiently(lambda: self._client.login(user))
         try:
             query = {"timeout": "0", "filter": json.dumps(FILTER)}
             seen = await self._client.ask(token, Path.v3.sync, query, SYNC_TIMEOUT)
             found = list(_invites(seen, user))
             for room_id, room in _section(seen, "join").items():
-                found += await self._missed(token, room_id, room.get("timeline", {}))
+                timeline = room.get("timeline", {})
+                if since is None:
+                    found += await self._missed(token, room_id, timeline)
+                else:
+                    found += await self._left_behind(room_id, timeline.get("events", []), since)
         finally:
             await self._client.logout(token)
         oldest = datetime.now(UTC) - timedelta(hours=self._config.limits.catch_up_hours)
@@ -108,6 +120,16 @@ class CatchUp:
         known = await rooms.seen(self._pool, [e.get("event_id", "") for e in events])
         last = max((i for i, e in enumerate(events) if e.get("event_id") in known), default=-1)
         return [{**event, "room_id": room_id} for event in events[last + 1 :]]
+
+    async def _left_behind(
+        self, room_id: str, events: Sequence[Mapping[str, Any]], since: datetime
+    ) -> list[dict[str, Any]]:
+        """The events since then that we have not seen, whatever came after them."""
+        oldest = since.timestamp() * 1000
+        late = [event for event in events if event.get("origin_server_ts", 0) >= oldest]
+        known = await rooms.seen(self._pool, [event.get("event_id", "") for event in late])
+        missed = [event for event in late if event.get("event_id") not in known]
+        return [{**event, "room_id": room_id} for event in missed]
 
 
 def _section(seen: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -89,8 +89,13 @@ class _Cutter:
         if self._fences.open:  # else it would swallow what is put after it
             self._unit.append(self._fences.open)
         self._close()
-        filled = {piece.section for piece in self._pieces if piece.text}
-        return [piece for piece in self._pieces if piece.text or piece.section not in filled]
+        known = {piece.section for piece in self._pieces if piece.text}
+        kept = []
+        for piece in self._pieces:
+            if piece.text or piece.section not in known:  # of empty sections, one of each name
+                kept.append(piece)
+                known.add(piece.section)
+        return kept
 
     def _close(self, mark: Mark | None = None) -> None:
         text = "\n".join(self._unit).strip("\n")

@@ -17,7 +17,7 @@ AGENT_IS_YOURS = (
 )
 QUESTION = (
     "{file} would lose most of what is in it: of {total} words {kept} stay. Write it anew? "
-    "(`/persona undo {file}` would bring the old text back.)"
+    '("/persona undo {file}" would bring the old text back.)'
 )
 
 

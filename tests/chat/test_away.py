@@ -2,6 +2,9 @@
 
 import asyncio
 
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
 from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.door import Door
@@ -144,3 +147,29 @@ async def test_starting_before_the_homeserver(
     await starting
     model.says("Hello.")
     assert await (await stage.chat()).ask("hi") == "Hello."
+
+
+@only("direct")
+async def test_what_the_homeserver_leaves_behind_is_found(
+    chat: Chat, service: Service, door: Door, model: ScriptedModel
+) -> None:
+    """Synapse can keep an event for itself when it comes just as the service is back."""
+    model.says("Before.")
+    assert await chat.ask("before") == "Before."
+    await service.stop()
+
+    async def swallow(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    nobody = web.Application()
+    nobody.router.add_route("*", "/{path:.*}", swallow)
+    async with TestServer(nobody) as swallowing:
+        await door.lead_to(str(swallowing.make_url("")).rstrip("/"))
+        await door.delivered(await chat.send("are you there?"))
+    await door.lead_to(service.url)
+    model.says("After.")
+    await service.start()
+    assert await chat.reply() == "After."
+    model.says("Once.")
+    assert await chat.ask("and now?") == "Once."
+    assert chat.replies() == ["Before.", "After.", "Once."]

@@ -10,12 +10,15 @@ from memtrix_as import config
 from memtrix_as.agent import approvals, commands, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher
 from memtrix_as.agent.turn import Means
+from memtrix_as.app import services_of
 from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.intake import World
+from memtrix_as.memory.keeper import Keeper
+from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Delta, Message, Place, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool
 from tests.rig.settings import settings, tokens, write
@@ -82,7 +85,8 @@ class Bench:
         values = settings(tokens("memtrix"), "http://127.0.0.1:9", 1, "postgresql://localhost/x")
         settled = config.load(write(folder / "config.yaml", values))
         read = lambda event, agent: intake.incoming(event, agent, WORLD)  # noqa: E731
-        self.means = Means(pool, self.room, model, tools, settled, read)
+        services = services_of(pool, settled, Keeper(pool, "", settled), Persona(pool, settled))
+        self.means = Means(pool, self.room, model, tools, settled, read, services)
         self.expiry = approvals.Expiry(self.means)
         handlers = {
             "message": partial(turn.answer, self.means),
