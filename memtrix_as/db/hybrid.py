@@ -17,7 +17,7 @@ Vector = Sequence[float]
 
 POOL = 100  # candidates of each kind that are scored in full
 BUDGET = 15_000  # postings read to find candidates, those of the rarest words first
-GRAPH_FROM = 20_000  # passages of one agent from which on the vectors' graph is asked
+GRAPH_FROM = 10_000  # passages of one agent from which on the vectors' graph is asked
 
 
 @dataclass(frozen=True, slots=True)
