@@ -56,7 +56,7 @@ class Recollection:
         company = await self._companies.of(room_id)
         return await search(
             self._pool, self._embedders(), message, agent=agent, people=company.known_to,
-            limit=FEW + 2, patience=BEFORE_A_TURN,
+            limit=FEW + 2, patience=BEFORE_A_TURN, unasked=True,
         )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ LONGEST = 600  # … unless it becomes longer than this, in tokens
 # weight) and 0.6 of its cosine above what unrelated texts have with this model. Measured, see
 # docs/memory.md: right answers have 0.41 and more, another's memory 0.31 in the middle.
 LEAST = 0.3
-LEAST_WORDS = 0.1  # the same where there is no vector, when it is better to show too much
+LEAST_WORDS = 0.1  # the same of who asks where there is no vector: better too much than too little
 NEARNESS = 0.6
 STRAY = 0.3  # of that: what a passage must bring to be shown beside a better one
 
@@ -68,13 +68,15 @@ async def search(
     limit: int = 5,
     weight: float = WEIGHT,
     patience: float = PATIENCE,
+    unasked: bool = False,
 ) -> list[Hit]:
     """What fits the question, best first; nothing when nothing does.
 
     `people` are the humans present: only what each of them may know is found; None asks without
     that wall, and [] stands for an agent on its own. `embedders` are those that may be asked, so
     that while a new model's vectors are made the old ones serve; one that is not ready is not
-    waited for, and one that is longer than `patience` seconds about it is not either.
+    waited for, and one that is longer than `patience` seconds about it is not either. What nobody
+    has asked for (`unasked`) must fit as well by words alone as by words and meaning.
     """
     asked = words(question)
     query = Query(
@@ -87,18 +89,21 @@ async def search(
         telling=telling(asked),
     )
     query, background = await _with_vector(pool, embedders, query, question, patience)
-    found = fitting(await hybrid.find(pool, query), background)
+    found = fitting(await hybrid.find(pool, query), background, unasked=unasked)
     chosen = choose(found, dates(question), limit)
     return await _shown(pool, query, chosen)
 
 
-def fitting(found: Sequence[Found], background: float = 0.0) -> list[Found]:
+def fitting(
+    found: Sequence[Found], background: float = 0.0, *, unasked: bool = False
+) -> list[Found]:
     """The passages that may answer; none when even the best is no nearer than chance.
 
     Their place among each other does not tell: somebody is always first. `background` is the
     cosine that unrelated texts have: 0.05 with some models, 0.5 with others.
     """
-    least = LEAST if any(f.cosine is not None for f in found) else LEAST_WORDS
+    searched = not unasked and all(f.cosine is None for f in found)
+    least = LEAST_WORDS if searched else LEAST
     brought = {f.id: _evidence(f, background) for f in found}
     if max(brought.values(), default=0.0) < least:
         return []

@@ -245,6 +245,17 @@ async def test_memory_comes_before_the_question(
     assert model.requests[-1].messages[-1]["content"] == "The sailing boat?"
 
 
+async def test_what_hardly_fits_is_not_brought_up(
+    chat: Chat, stage: Stage, model: ScriptedModel
+) -> None:
+    await tell(chat, model, "Our sailing boat is called Nessie, and she lies in Flensburg.")
+    await indexed(stage)
+    other = await stage.chat(chat.human)
+    await tell(other, model, "Is the boat trip to Helgoland worth its price in a wet spring?")
+    assert model.requests[-1].messages[-1]["content"].startswith("Is the boat trip")
+    assert "Nessie" in await search(await stage.chat(chat.human), model, "boat")
+
+
 async def test_status_tells_of_the_memory(chat: Chat, model: ScriptedModel, stage: Stage) -> None:
     await tell(chat, model, "Our sailing boat is called Nessie.")
     await indexed(stage)
