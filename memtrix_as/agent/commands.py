@@ -130,7 +130,7 @@ async def _status(call: _Call) -> str:
 async def _memory(call: _Call) -> str:
     keeper: Keeper = call.means.services[Keeper]
     progress, turns = await keeper.progress()
-    text = f"{progress.total} passages"
+    text = f"{progress.total} passage{'s' * (progress.total != 1)}"
     if turns:
         text += f", {turns} messages still to be indexed"
     if keeper.trouble:

@@ -260,7 +260,7 @@ async def test_status_tells_of_the_memory(chat: Chat, model: ScriptedModel, stag
     await tell(chat, model, "Our sailing boat is called Nessie.")
     await indexed(stage)
     await chat.send("/status")
-    assert "1 passages; searched by words alone" in await chat.notice()
+    assert "1 passage; searched by words alone" in await chat.notice()
 
 
 async def test_what_a_tool_brought_is_not_for_who_comes_later(
