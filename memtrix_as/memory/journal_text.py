@@ -48,7 +48,7 @@ def cut(markdown: str, day: date | None = None, *, marked: bool = False) -> list
     With `marked`, comments after entries are read. No other text is lost.
     """
     cutter = _Cutter(day, marked)
-    for line in clean(markdown).replace("\r\n", "\n").split("\n"):
+    for line in clean(markdown).replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         cutter.take(line)
     return cutter.end()
 

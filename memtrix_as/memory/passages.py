@@ -179,7 +179,8 @@ def _sections(markdown: str) -> Iterator[tuple[str, list[tuple[int, str]]]]:
         elif own and not deeper and path[-1][1] and path[-1][1] not in SECTIONS:
             yield " > ".join(title for _, title in path[:-1]), [own]
 
-    for number, line in enumerate(markdown.replace("\r\n", "\n").split("\n"), 1):
+    plain = markdown.replace("\r\n", "\n").replace("\r", "\n")
+    for number, line in enumerate(plain.split("\n"), 1):
         found = None if fences.code(line) else heading(line)
         if not found:
             block.append((number, line))
