@@ -11,6 +11,7 @@ from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
+from tests.rig.waiting import eventually
 
 pytestmark = only("direct")
 
@@ -202,6 +203,10 @@ async def test_a_long_day_is_read_page_by_page(
     assert "read from 0 on" in await read(other, model, offset=10**6)
 
 
+async def _number(stage: Stage, number: int) -> bool:
+    return len(await entries(stage)) == number
+
+
 async def test_a_message_that_is_taken_back_takes_its_entry_with_it(
     chat: Chat, model: ScriptedModel, stage: Stage
 ) -> None:
@@ -211,6 +216,8 @@ async def test_a_message_that_is_taken_back_takes_its_entry_with_it(
     event = await chat.send("We have a boat.")
     await chat.reply()
     await chat.redact(event)
+    # It overtakes what is said, and so nothing waits for it.
+    await eventually(lambda: _number(stage, 1), "the entry to go")
     found = await read(chat, model)
     assert "A car." in found and "A boat." not in found
 
