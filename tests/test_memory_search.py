@@ -11,7 +11,6 @@ import pytest
 
 from memtrix_as.db.hybrid import Found
 from memtrix_as.db.passages import forget_event
-from memtrix_as.db.pool import connect
 from memtrix_as.errors import ModelBroken
 from memtrix_as.memory import index
 from memtrix_as.memory.embedder import Vector
@@ -19,6 +18,7 @@ from memtrix_as.memory.passages import Said
 from memtrix_as.memory.search import Hit, choose, fitting, search
 from memtrix_as.memory.words import words
 from tests.rig.database import Database
+from tests.rig.memories import two_agents
 
 ANNA, BEN = "@anna:memtrix.local", "@ben:memtrix.local"
 MAY = date(2026, 5, 1)
@@ -62,14 +62,8 @@ class Meaning:
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[Any]:
-    pool = await connect(database.dsn)
-    for name in ("memtrix", "coder"):
-        await pool.execute(
-            "insert into agents (name, user_id, display_name, model) values ($1, $1, $1, 'none')",
-            name,
-        )
-    yield pool
-    await pool.close()
+    async with two_agents(database.dsn) as pool:
+        yield pool
 
 
 async def told(

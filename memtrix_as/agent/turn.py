@@ -210,8 +210,9 @@ class _Work:
         """What the agent remembers of the human's message."""
         if not budget:
             return []
-        place, memory = self._incoming.place, self._means.services[Recollection]
-        found: list[Hit] = await memory.before(place.agent, place.room_id, self._incoming.text)
+        incoming, memory = self._incoming, self._means.services[Recollection]
+        place, sender = incoming.place, incoming.sender
+        found: list[Hit] = await memory.before(place.agent, place.room_id, sender, incoming.text)
         return found
 
     def _feed(self, delta: Delta) -> None:

@@ -36,24 +36,28 @@ class Recollection:
         self,
         agent: str,
         room_id: str,
+        speaker: str,
         question: str,
         *,
         first: date | None = None,
         last: date | None = None,
         limit: int = 5,
     ) -> list[Hit]:
-        """What fits the question, best first; nothing when nothing does."""
-        company = await self._companies.of(room_id)
+        """What fits the question, best first; nothing when nothing does.
+
+        The speaker counts as present: who asks and leaves must not be answered from everybody's.
+        """
+        company = await self._companies.of(room_id, speaker=speaker)
         return await search(
             self._pool, self._embedders(), question, agent=agent, people=company.known_to,
             first=first, last=last, limit=limit,
         )  # fmt: skip
 
-    async def before(self, agent: str, room_id: str, message: str) -> list[Hit]:
+    async def before(self, agent: str, room_id: str, speaker: str, message: str) -> list[Hit]:
         """What may belong to a message that is to be answered; in a hurry."""
         if sum(c.isalnum() for c in message) < SHORTEST:
             return []
-        company = await self._companies.of(room_id)
+        company = await self._companies.of(room_id, speaker=speaker)
         return await search(
             self._pool, self._embedders(), message, agent=agent, people=company.known_to,
             limit=FEW + 2, patience=BEFORE_A_TURN, unasked=True,

@@ -30,7 +30,7 @@ class _Present:
 async def _present(ctx: ToolContext) -> _Present:
     journals, companies = ctx.get(Journals), ctx.get(Companies)
     asked = await journals.asked(ctx.turn_id)
-    company = await companies.of(ctx.place.room_id)
+    company = await companies.of(ctx.place.room_id, speaker=ctx.sender)
     heard = company.people if asked is None or asked.people is None else asked.people
     # Where nobody is left, it is still for whom it was asked: nobody would mean no wall at all.
     people = tuple(user for user in heard if user in company.people) or heard or (ctx.sender,)

@@ -34,8 +34,9 @@ async def search_memory(
         limit: How many passages, at most.
     """
     hits = await ctx.get(Recollection).search(
-        ctx.place.agent, ctx.place.room_id, query, first=first_day, last=last_day, limit=limit
-    )
+        ctx.place.agent, ctx.place.room_id, ctx.sender, query, first=first_day, last=last_day,
+        limit=limit,
+    )  # fmt: skip
     if not hits:
         when = f" from {first_day}" * bool(first_day) + f" until {last_day}" * bool(last_day)
         return NOTHING.format(query=query[:200], when=when)

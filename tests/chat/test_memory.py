@@ -180,6 +180,28 @@ async def test_what_was_said_alone_stays_out_of_company(
     assert "seven" in alone and "8802" in alone
 
 
+async def test_who_asks_and_leaves_does_not_get_it(
+    minded: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    ann, ben = await stage.person("ann"), await stage.person("ben")
+    await tell(await stage.chat(ann), model, "The combination of my safe is 8802.")
+    await indexed(stage)
+    chat = await stage.chat(ben)
+    model.hold()
+    model.calls("search_memory", query="combination of the safe")
+    model.says("There is nothing.")
+    await chat.send("What do you know of a safe?")
+    await model.asked(2)
+    await ben.leave(chat.room)
+    await eventually(
+        lambda: _none(stage, f"select 1 from members where user_id = '{ben.user_id}'"),
+        "ben to be gone",
+    )
+    model.release()
+    await model.asked(3)
+    assert "Nothing in memory fits" in str(model.requests[-1].messages[-1]["content"])
+
+
 async def test_who_comes_later_does_not_know(
     minded: Service, stage: Stage, model: ScriptedModel
 ) -> None:

@@ -12,13 +12,13 @@ import pytest
 from memtrix_as.db import journals as rows
 from memtrix_as.db import passages
 from memtrix_as.db.journals import Entry
-from memtrix_as.db.pool import connect
 from memtrix_as.errors import JournalChanged, JournalError
 from memtrix_as.memory import index
 from memtrix_as.memory.journals import Change, Journals
 from memtrix_as.memory.search import Hit, search
 from tests.db.test_passages import counts_are_right
 from tests.rig.database import Database
+from tests.rig.memories import two_agents
 
 DAY = date(2026, 3, 18)
 ANNA, BEN = "@anna:memtrix.local", "@ben:memtrix.local"
@@ -27,14 +27,8 @@ EVERYBODY = ("*",)
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[Any]:
-    pool = await connect(database.dsn)
-    for name in ("memtrix", "coder"):
-        await pool.execute(
-            "insert into agents (name, user_id, display_name, model) values ($1, $1, $1, 'none')",
-            name,
-        )
-    yield pool
-    await pool.close()
+    async with two_agents(database.dsn) as pool:
+        yield pool
 
 
 @pytest.fixture

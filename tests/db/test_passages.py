@@ -13,9 +13,9 @@ import pytest
 from memtrix_as.db import hybrid, passages, vectors
 from memtrix_as.db.hybrid import Query
 from memtrix_as.db.passages import Change, Origin, Place, Row
-from memtrix_as.db.pool import connect
 from memtrix_as.db.vectors import Space
 from tests.rig.database import Database
+from tests.rig.memories import two_agents
 
 DAY = date(2026, 5, 1)
 ANNA, BEN = "@anna:memtrix.local", "@ben:memtrix.local"
@@ -29,14 +29,8 @@ def row(text: str, start: int = 0, people: tuple[str, ...] = (ANNA,), day: date 
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[Any]:
-    pool = await connect(database.dsn)
-    for name in ("memtrix", "coder"):
-        await pool.execute(
-            "insert into agents (name, user_id, display_name, model) values ($1, $1, $1, 'none')",
-            name,
-        )
-    yield pool
-    await pool.close()
+    async with two_agents(database.dsn) as pool:
+        yield pool
 
 
 async def write(pool: Any, *texts: str, source: str = "journal", agent: str = "memtrix") -> Change:
