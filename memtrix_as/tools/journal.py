@@ -32,12 +32,11 @@ async def _present(ctx: ToolContext) -> _Present:
     asked = await journals.asked(ctx.turn_id)
     company = await companies.of(ctx.place.room_id, speaker=ctx.sender)
     heard = company.people if asked is None or asked.people is None else asked.people
-    # Where nobody is left, it is still for whom it was asked: nobody would mean no wall at all.
-    people = tuple(user for user in heard if user in company.people) or heard or (ctx.sender,)
+    people = tuple(user for user in heard if user in company.people) or (ctx.sender,)
     return _Present(
         journals.today(asked.started_at if asked else None),
         people,
-        people if company.known_to == () else company.known_to,
+        company.known_to,
         asked.event_id if asked else ctx.event_id,
         asked.message_id if asked else None,
     )
