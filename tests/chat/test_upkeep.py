@@ -62,7 +62,8 @@ async def test_a_quiet_session_is_written_down(
     model.calls("search_memory", query="when do we sail?")
     model.says("On 14 June.")
     await (await stage.chat(chat.human)).ask("When do we sail?")
-    found = str(model.requests[-1].messages[-1]["content"])
+    # The second conversation may have gone quiet by now, and be written down as well.
+    found = str([r for r in model.requests if not upkeep(r)][-1].messages[-1]["content"])
     assert "journal, Decisions" in found and event in found
 
 
