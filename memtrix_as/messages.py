@@ -32,6 +32,7 @@ class Message:
     calls: tuple[ToolCall, ...] = ()  # role "assistant"
     call_id: str | None = None  # role "tool": the call that this answers
     failed: bool = False  # role "tool": the tool did not do what was asked
+    outside: str = ""  # where the text is from, if somebody outside wrote it
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a tool is, how a typed function becomes one, and what a turn may do in its room."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Protocol, TypeVar, get_type_hints
@@ -10,7 +10,7 @@ from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from memtrix_as.errors import ToolError
-from memtrix_as.messages import Place, ToolSpec
+from memtrix_as.messages import Message, Place, ToolSpec
 
 T = TypeVar("T")
 
@@ -52,6 +52,7 @@ class ToolContext:
     session_id: int = 0
     turn_id: int = 0
     services: Mapping[type, Any] = field(default_factory=dict)
+    history: Sequence[Message] = ()  # what stands before the model; it grows while the turn runs
 
     def get(self, kind: type[T]) -> T:
         """The service of this kind, such as the agent's journals; ToolError if there is none."""
@@ -80,6 +81,7 @@ class Tool:
     untrusted: bool = False  # the result comes from outside
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
+    harmless: bool = False  # never asked for merely because text from outside was read
     confirm_if: ConfirmIf | None = None  # ask the human what this returns, if it is a question
     effect: Callable[[Mapping[str, Any]], str] | None = None  # of the arguments, in a sentence
 
@@ -110,11 +112,14 @@ def tool(
     untrusted: bool = False,
     alone: bool = False,
     repeatable: bool = False,
+    harmless: bool = False,
     confirm_if: ConfirmIf | None = None,
     effect: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
+    `harmless` tools neither send anything outward nor change what the agent remembers or is like;
+    all others are asked for once text from outside stands before the model.
     Raises TypeError at import time when the function says too little for a model to use it.
     """
 
@@ -138,7 +143,7 @@ def tool(
         spec = ToolSpec(function.__name__, text, schema)
         return Tool(
             spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
-            confirm_if, effect,
+            harmless, confirm_if, effect,
         )  # fmt: skip
 
     return declare

@@ -69,7 +69,9 @@ async def _answered(
         )
         return None
     if word == "always":
-        await permissions.give(connection, known.agent, known.room_id, known.tool, sender)
+        await permissions.give(
+            connection, known.agent, known.room_id, known.tool, sender, wary=known.wary
+        )
     outcome = questions.approved(sender, word == "always")
     await approvals.settle(connection, known, "approved", sender, item.lane, outcome)
     return None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from memtrix_as.agent import taint
 from memtrix_as.db.sessions import Session, Stored
 from memtrix_as.memory import prompt
 from memtrix_as.messages import Incoming, Message, ToolCall
@@ -71,7 +72,8 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
         stored.pop(0)
     if session.summary:
         summary = SUMMARY.format(summary=session.summary)
-        first = replace(first, text=f"{first.text}\n\n{summary}")
+        outside = taint.SUMMARY.format(source=session.outside) if session.outside else ""
+        first = replace(first, text=f"{first.text}\n\n{summary}", outside=outside)
     messages = [first]
     largest = int(limit * LARGEST_SHARE)
     messages += whole(

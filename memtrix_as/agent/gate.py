@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from memtrix_as.agent import context, questions
+from memtrix_as.agent import context, questions, taint
 from memtrix_as.config import Config, redact, role
 from memtrix_as.db import approvals, permissions, turns
 from memtrix_as.db.approvals import Approval, Asking
@@ -57,9 +57,10 @@ class Gate:
     async def __call__(self, call: ToolCall, tool: Tool) -> str | None:
         """None: it may run now; a text: the model is told that; Unanswered: a human is asked."""
         # What was asked is answered first, even if the tool, changed meanwhile, asks no more.
-        guarded = tool.confirm or tool.confirm_if is not None or self.message_id == self._resumed
+        resumed = self.message_id == self._resumed
+        guarded = tool.confirm or tool.confirm_if is not None or not tool.harmless
         try:
-            if guarded and (refusal := await self._refusal(call, tool)):
+            if (guarded or resumed) and (refusal := await self._refusal(call, tool)):
                 return refusal
         except Unanswered:
             self.waiting = True
@@ -77,29 +78,33 @@ class Gate:
                 return _as_answered(known, call)
             if await turns.started(self.pool, self.message_id, call.id):
                 return None  # what it would be asked about may be its own doing
-            if not tool.confirm and tool.confirm_if is None:
+            outside = taint.sources(self.ctx.history)
+            wary = bool(outside) and not tool.harmless
+            if not tool.confirm and tool.confirm_if is None and not wary:
                 return None
             values = tool.validated(call.arguments)  # nobody is asked about what cannot run
-            told = [await tool.confirm_if(self.ctx, call.arguments)] if tool.confirm_if else []
-            if not tool.confirm and told == [None]:
+            asks = await tool.confirm_if(self.ctx, call.arguments) if tool.confirm_if else None
+            if not (tool.confirm or asks or wary):
                 return None
-            if await self._permitted(tool):
+            if await self._permitted(tool, wary=bool(outside)):
                 return None
             if not await approvals.is_human(self.pool, self.ctx.sender):
                 return NOBODY.format(tool=tool.name)
             if await approvals.asked(self.pool, self.message_id) >= MOST_ASKED:
                 return TOO_MANY.format(tool=tool.name, most=MOST_ASKED)
             effect = tool.effect(values) if tool.effect else None
-            await self._ask(call, [text for text in (effect, *told) if text])
+            warning = taint.warning(outside) if outside else None
+            told = [text for text in (effect, asks, warning) if text]
+            await self._ask(call, told, wary=bool(outside))
         raise Unanswered(f"{tool.name} waits for a yes")
 
-    async def _permitted(self, tool: Tool) -> bool:
+    async def _permitted(self, tool: Tool, *, wary: bool) -> bool:
         """Whether somebody who may still talk to us said "always" here."""
         place = self.ctx.place
-        by = await permissions.given(self.pool, place.agent, place.room_id, tool.name)
+        by = await permissions.given(self.pool, place.agent, place.room_id, tool.name, wary=wary)
         return by is not None and role(self.config.permissions, by) != "none"
 
-    async def _ask(self, call: ToolCall, told: list[str]) -> None:
+    async def _ask(self, call: ToolCall, told: list[str], *, wary: bool) -> None:
         words = await self.hush()
         expires = await approvals.deadline(self.pool, self.config.limits.approval_timeout)
         until = questions.clock(expires, self.config.timezone)
@@ -113,6 +118,7 @@ class Gate:
             expires_at=expires,
             words=words,
             reply_to=self.reply_to,
+            wary=wary,
         )
         await approvals.ask(self.pool, self.item, self.lease, self.ctx.place, asking)
         self.post(self.item.lane)

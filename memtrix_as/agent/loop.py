@@ -121,8 +121,10 @@ async def _execute(
         if refusal is not None:
             return Message("tool", refusal, call_id=call.id, failed=True)
         result = await known(ctx, call.arguments)
-        text = marking.mark(result, marking.source(call)) if known.untrusted else result
-        return Message("tool", text, call_id=call.id)
+        if not known.untrusted:
+            return Message("tool", result, call_id=call.id)
+        source = marking.source(call)
+        return Message("tool", marking.mark(result, source), call_id=call.id, outside=source)
     except Unanswered:
         return None
     except LostTurn:

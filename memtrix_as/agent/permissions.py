@@ -8,6 +8,7 @@ from memtrix_as.db.pool import Connection
 from memtrix_as.messages import Incoming
 
 USAGE = "Type `/approvals`, or `/approvals revoke` and the number that it shows."
+WARY = ", also after reading text from outside"
 NOTHING = "No question is open here, and I ask for everything that needs a yes."
 
 
@@ -36,7 +37,8 @@ async def _list(means: Means, connection: Connection, incoming: Incoming) -> str
         lines += ["", "**In this room I do not ask for**\n"]
         lines += [
             f"- #{p.id} {questions.code(p.tool)}: since "
-            f"{p.given_at.astimezone(zone):%Y-%m-%d %H:%M}, by {questions.code(p.given_by)}; "
+            f"{p.given_at.astimezone(zone):%Y-%m-%d %H:%M}, by {questions.code(p.given_by)}"
+            f"{WARY if p.wary else ''}; "
             f"`/approvals revoke {p.id}` takes it back"
             for p in given
         ]

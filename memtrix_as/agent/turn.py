@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -176,6 +176,7 @@ class _Work:
                 if stored.id > self._turn.said_to:
                     self._say(stored.message.text)
                     self._texts.append(stored.message.text)
+        ctx = replace(ctx, history=prompt.messages)
         gate = Gate(
             self._means.pool, config, self._item, self._lease, self._turn.agent_name, ctx, reply_to,
             self._hush, self._means.chat.post, asked_by,

@@ -21,7 +21,7 @@ State = Literal["open", "approved", "denied", "expired", "withdrawn"]
 ENDED = "⏹ **Withdrawn**: it was not run."
 OFFERED = ["✅", "❌"]  # the agent puts them there, to be clicked on
 COLUMNS = """id, turn_id, agent, room_id, tool, arguments, question, question_id, asked, state,
-    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told"""
+    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told, wary"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Approval:
     answered_at: datetime | None
     answered_by: str | None
     told: Sequence[str]
+    wary: bool  # asked because text from outside stood before the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Asking:
     expires_at: datetime
     words: str  # what the turn has said so far and goes before
     reply_to: str | None
+    wary: bool
 
 
 async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> None:
@@ -122,8 +124,8 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
                 select $1, $2, $3, 'reaction', emoji, id
                 from question, unnest($8::text[]) with ordinality as e (emoji, n) order by n)
             insert into approvals (turn_id, message_id, call_id, agent, room_id, tool, arguments,
-                question, question_id, asked, expires_at)
-            select $6, $9, $10, $3, $2, $11, $12, $13, id, $14, $15 from question
+                question, question_id, asked, expires_at, wary)
+            select $6, $9, $10, $3, $2, $11, $12, $13, id, $14, $15, $16 from question
             """,
             item.lane,
             place.room_id,
@@ -140,6 +142,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
             clean(a.question),
             a.asked,
             a.expires_at,
+            a.wary,
         )
 
 

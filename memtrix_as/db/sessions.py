@@ -28,6 +28,7 @@ class Session:
     summary: str
     messages: tuple[Stored, ...]
     complete: bool  # nothing between summary and messages was left out
+    outside: str = ""  # where text is from that the summary was made of, if from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
                 or turn_id = first_value(turn_id) over (order by id desc) as fits
             from newest)
         select id, turn_id, tokens, role, text, reasoning, nullif(calls, '[]') as calls, call_id,
-            failed, available, (select summary from sessions where id = $1) as summary,
+            failed, outside, available, (select summary from sessions where id = $1) as summary,
+            (select o.outside from messages o join sessions s on s.id = o.session_id
+             where o.session_id = $1 and o.outside <> '' and o.id <= s.condensed_to
+             order by o.id limit 1) as before,
             coalesce((select t.ended_at is null
                           or coalesce(t.people, array[t.sender]) @> present.people
                       from turns t where t.id = turn_id), true) as shared
@@ -75,16 +79,30 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
             id_,
             turn_id,
             tokens,
-            Message(role, text, reasoning, _calls(calls), call_id, failed),
+            Message(role, text, reasoning, _calls(calls), call_id, failed, outside),
             shared,
         )
-        for id_, turn_id, tokens, role, text, reasoning, calls, call_id, failed, *_, shared in rows
+        for (
+            id_,
+            turn_id,
+            tokens,
+            role,
+            text,
+            reasoning,
+            calls,
+            call_id,
+            failed,
+            outside,
+            *_,
+            shared,
+        ) in rows
     ]
     return Session(
         session_id,
         rows[0]["summary"] if rows else "",
         tuple(stored),
         not rows or len(rows) == rows[0]["available"] < MOST,
+        (rows[0]["before"] or "") if rows else "",
     )
 
 
@@ -106,9 +124,9 @@ async def append(
     stored: int | None = await pool.fetchval(
         f"""
         insert into messages (session_id, turn_id, role, text, reasoning, calls, call_id, failed,
-            tokens, model, prompt_tokens, completion_tokens, cost)
+            tokens, model, prompt_tokens, completion_tokens, cost, outside)
         select $1, $2, role, text, reasoning, calls::jsonb, call_id, failed, tokens, $10, $11, $12,
-            $13
+            $13, $16
         from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[],
             $9::int[]) as m (role, text, reasoning, calls, call_id, failed, tokens)
         where exists (select from turns where id = $2 and state = 'running' for share)
@@ -124,6 +142,7 @@ async def append(
         usage.cost,
         lease.job_id,
         lease.worker_id,
+        clean(message[0].outside),
     )
     return stored
 

@@ -71,7 +71,10 @@ async def load(pool: Pool, session_id: int, newest: int, timezone: str) -> list[
         from sessions s join agents a on a.name = s.agent join messages m on m.session_id = s.id
             join turns t on t.id = m.turn_id
         where s.id = $1 and m.id > s.journaled_to and m.id <= $2 and m.text <> ''
-          and (m.role = 'user' or m.role = 'assistant' and t.state = 'done')
+          and (m.role = 'user' or m.role = 'assistant' and t.state = 'done'
+               -- What was said after text from outside was read is not noted unasked.
+               and not exists (select from messages o where o.session_id = s.id
+                               and o.id < m.id and o.outside <> ''))
         order by m.id
         """,
         session_id,

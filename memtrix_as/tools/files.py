@@ -23,7 +23,7 @@ def _path(arguments: Mapping[str, Any]) -> str:
     return str(arguments.get("path", ""))
 
 
-@tool(untrusted=True, repeatable=True)
+@tool(untrusted=True, repeatable=True, harmless=True)
 async def read_file(ctx: ToolContext, path: str, offset: int = 0, limit: int = paging.USUAL) -> str:
     """Read a text file or a PDF in your workspace.
 
@@ -58,7 +58,7 @@ async def _overwrites(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | N
     return f"It replaces the file {path}, which has {_size(size)}, by another of this name."
 
 
-@tool(alone=True, confirm_if=_overwrites)
+@tool(alone=True, confirm_if=_overwrites, harmless=True)
 async def create_file(ctx: ToolContext, path: str, content: str) -> str:
     """Write a text file in your workspace, with the folders it needs.
 
@@ -95,7 +95,7 @@ async def delete_file(ctx: ToolContext, path: str) -> str:
     return f"Deleted {path}."
 
 
-@tool(alone=True, repeatable=True)
+@tool(alone=True, repeatable=True, harmless=True)
 async def create_directory(ctx: ToolContext, path: str) -> str:
     """Make a folder in your workspace, with those above it.
 
@@ -106,7 +106,7 @@ async def create_directory(ctx: ToolContext, path: str) -> str:
     return f"Made the folder {path}." if made else f"The folder {path} was there already."
 
 
-@tool(untrusted=True, repeatable=True)
+@tool(untrusted=True, repeatable=True, harmless=True)
 async def list_directory(ctx: ToolContext, path: str = "", offset: int = 0) -> str:
     """List the files and folders in a folder of your workspace.
 

@@ -54,7 +54,7 @@ def _day(date: str | None, today: Day) -> Day:
         ) from None
 
 
-@tool(repeatable=True)
+@tool(repeatable=True, harmless=True)
 async def read_memory_file(ctx: ToolContext, date: str | None = None, offset: int = 0) -> str:
     """Read your journal of a day: today's, or that of any day before.
 

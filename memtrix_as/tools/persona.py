@@ -21,7 +21,7 @@ QUESTION = (
 )
 
 
-@tool(repeatable=True)
+@tool(repeatable=True, harmless=True)
 async def read_core_file(ctx: ToolContext, filename: str) -> str:
     """Read one of the files that make you who you are, as it is now.
 

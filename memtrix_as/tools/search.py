@@ -14,7 +14,7 @@ NOTHING = (
 )
 
 
-@tool(repeatable=True)
+@tool(repeatable=True, harmless=True)
 async def search_memory(
     ctx: ToolContext,
     query: str,

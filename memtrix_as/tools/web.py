@@ -10,7 +10,9 @@ from typing import Any
 from memtrix_as.documents import encodings, paging
 from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import BadStatus, OutboundError, ToolError
+from memtrix_as.memory.recall import END
 from memtrix_as.outbound.client import Answer, Limits
+from memtrix_as.outbound.told import host_in, stands_in
 from memtrix_as.outbound.web import Web
 from memtrix_as.tool import ToolContext, tool
 from memtrix_as.workspace import Workspaces
@@ -20,11 +22,12 @@ SEARCH = Limits(connect=5, idle=20, total=30, size=4_000_000, redirects=0)
 PAGE = Limits(total=45, size=10_000_000)
 MOST_QUERY = 400  # characters: a query goes to strangers, and is no place for whole documents
 RESULTS = 8
+UNASKED = 8  # pages of one turn that are fetched unasked after text from outside was read
 _HTML = ("text/html", "application/xhtml+xml")
 _TEXT = re.compile(r"text/|application/(.*[+/])?(json|xml|javascript|yaml|toml|x-ndjson)$")
 
 
-@tool(untrusted=True, repeatable=True)
+@tool(untrusted=True, repeatable=True, harmless=True)
 async def web_search(ctx: ToolContext, query: str, page: int = 1) -> str:
     """Search the web. Gives titles, addresses and short excerpts; read a page with fetch_url.
 
@@ -53,7 +56,38 @@ async def web_search(ctx: ToolContext, query: str, page: int = 1) -> str:
     return _results(found)
 
 
-@tool(untrusted=True, repeatable=True)
+async def _tells(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
+    """Ask about an address that the model made up after it had read text from outside.
+
+    Such a text may want to be sent what the agent knows, as a part of an address. One that stands
+    in what a human wrote, or in a page, has nothing of the agent's in it. Which of many is
+    fetched says something too, so only a few go unasked.
+    """
+    if not any(m.outside for m in ctx.history):
+        return None
+    url = str(arguments.get("url", ""))
+    shown = url if len(url) <= 300 else f"{url[:300]}..."
+    human = [m.text.rpartition(END)[2] for m in ctx.history if m.role == "user"]
+    # What the model wrote into a file, or an error repeated to it, is no page.
+    pages = [m.text for m in ctx.history if m.outside.startswith(("web_search", "fetch_url"))]
+    if not (stands_in(url, human + pages) or host_in(url, human)):
+        return f"It asks {shown} for a page: an address that neither you nor a page has named."
+    if _fetched(ctx) > UNASKED:
+        return f"It asks {shown} for a page, after {UNASKED} others in this turn."
+    return None
+
+
+def _fetched(ctx: ToolContext) -> int:
+    """How many pages the turn has asked for, with the calls that are being decided."""
+    count = 0
+    for message in reversed(ctx.history):
+        if message.role == "user":
+            break
+        count += sum(call.name == "fetch_url" for call in message.calls)
+    return count
+
+
+@tool(untrusted=True, repeatable=True, harmless=True, confirm_if=_tells)
 async def fetch_url(
     ctx: ToolContext,
     url: str,

@@ -105,3 +105,25 @@ async def test_it_can_be_switched_off(stopped: Service, stage: Stage, model: Scr
     await (await stage.chat()).ask("We sail on 14 June.")
     await asyncio.sleep(1)
     assert not upkeeps(model)
+
+
+async def test_what_followed_from_text_of_a_stranger_is_not_noted_unasked(
+    stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    folder = stopped.folder / "workspace"
+    folder.mkdir(exist_ok=True)
+    (folder / "mail.txt").write_text("The vault is in Basel.")
+    model.on(upkeep).says("nothing")
+    model.says("Welcome.")
+    model.calls("read_file", path="mail.txt")
+    model.says("It says that the vault is in Basel.")
+    chat = await quiet(stopped, stage)
+    await chat.ask("I am Anna.")
+    await chat.ask("Read my mail.")
+
+    async def seen() -> bool:
+        return any("Read my mail" in text for text in upkeeps(model))
+
+    await eventually(seen, "upkeep")
+    shown = "".join(upkeeps(model))
+    assert "I am Anna" in shown and "Welcome" in shown and "Basel" not in shown
