@@ -152,7 +152,7 @@ def start(program: Path, path: Path, **environment: str) -> subprocess.Popen[str
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux's /proc")
-def test_no_secret_in_what_the_system_shows_of_the_process(program: Path, path: Path) -> None:
+def test_9_no_secret_in_what_the_system_shows_of_the_process(program: Path, path: Path) -> None:
     with start(program, path, MEMTRIX_SECRET_TEST_KEY=VALUE, HARMLESS="1") as process:
         assert process.stdout
         seen = json.loads(process.stdout.readline())

@@ -15,6 +15,8 @@ from tests.rig.web import CLOSED, OPEN, Web
 BY_PATH = ("read_file", "create_file", "delete_file", "create_directory", "list_directory",
            "delete_directory")  # fmt: skip
 
+ROOT = Path(memtrix_as.__file__).parents[1]
+
 
 async def every_path_tool(bench: Bench, path: str, agent: str = "memtrix") -> list[str]:
     """What each file tool says of a path that it must refuse."""
@@ -65,6 +67,21 @@ async def test_6_neither_redirects_nor_changing_names_lead_inside(bench: Bench, 
     with pytest.raises(ToolError, match="There is no host"):  # and not: then it must be all right
         await bench.call("fetch_url", url=web.url("/", "unknown.test"))
     assert not web.trapped
+
+
+def test_7_no_secret_is_delivered_with_the_product() -> None:
+    """Nothing in the repository looks like a key, but for the checksum of the small model."""
+    key = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{40,128}(?![0-9a-zA-Z])|sk-[\w-]{20,}")
+    files = [
+        file
+        for folder, names in (("memtrix_as", "**/*"), ("migrations", "**/*"), ("scripts", "*"),
+                              ("docs", "*"), (".", "*"))
+        for file in (ROOT / folder).glob(names)
+        if file.is_file() and file.suffix in ("", ".py", ".md", ".toml", ".yaml", ".yml", ".example")
+    ]  # fmt: skip
+    assert len(files) > 150
+    lines = [line for file in files for line in file.read_text().splitlines() if key.search(line)]
+    assert all(line.startswith("SHA256 =") for line in lines), lines
 
 
 async def test_10_what_destroys_asks_first(bench: Bench) -> None:
