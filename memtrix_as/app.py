@@ -22,6 +22,7 @@ from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
+from memtrix_as.matrix.channel import RoomChannel
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
 from memtrix_as.matrix.intake import World
@@ -35,6 +36,7 @@ from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
+from memtrix_as.tool import Channel
 from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ class App:
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
+        services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
         means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)

@@ -1,6 +1,6 @@
 """The values that flow between the parts: frozen, without I/O."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -76,6 +76,33 @@ class Attachment:
     mimetype: str
     size: int | None
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as clients show it before they have it; sizes in pixels.
+
+    `thumbnail` is a small copy of it, empty where the image is small itself.
+    """
+
+    width: int
+    height: int
+    thumbnail: bytes = field(default=b"", repr=False)
+    thumbnail_type: str = ""
+    thumbnail_width: int = 0
+    thumbnail_height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingFile:
+    """A file for a room; `digest` names its bytes, `pieces` reads them from the beginning."""
+
+    name: str
+    mimetype: str
+    size: int
+    digest: str
+    pieces: Callable[[], AsyncGenerator[bytes, None]] = field(repr=False)
+    picture: Picture | None = None  # of what is to be shown as an image
 
 
 @dataclass(frozen=True, slots=True)
