@@ -44,6 +44,7 @@ KEPT = {
     "lxml": {"documents"},
     "trafilatura": {"documents"},
     "pypdfium2": {"documents"},
+    "PIL": {"documents"},
 }
 KEPT_EXCEPTIONS = {
     "database.py": {"asyncpg"},  # asks whether the server it found really is ours

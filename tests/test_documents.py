@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from memtrix_as.documents import encodings, extract, paging
+from memtrix_as.documents import child, encodings, paging
 from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ToolError
 from tests.rig.papers import bomb, pdf
@@ -32,7 +32,7 @@ async def test_what_only_begins_like_a_pdf_is_damaged(data: bytes) -> None:
 
 
 async def test_a_reader_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extract, "TIME", 0.01)
+    monkeypatch.setattr(child, "TIME", 0.01)
     with pytest.raises(ToolError, match="too long"):
         await DOCUMENTS.html("<p>hello", "http://x.test/")
 

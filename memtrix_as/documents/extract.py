@@ -2,16 +2,11 @@
 
 import asyncio
 import json
-import sys
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from memtrix_as.documents import child
 from memtrix_as.errors import ToolError
-
-TIME = 30.0  # seconds
-_HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +42,6 @@ class Documents:
         return text + (f"\n\n({left} more pages were not read)" if left else "")
 
 
-async def _read(child: str, data: bytes, what: str, *arguments: str) -> dict[str, Any]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(_HERE / child), *arguments,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, env={}, cwd="/",
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(TIME):
-            out, _ = await process.communicate(data)
-    except TimeoutError:
-        raise ToolError(f"The {what} takes too long to read. Use another source.") from None
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-    if process.returncode or not out:
-        raise ToolError(f"The {what} is damaged or too large to be read. Use another source.")
-    found: dict[str, Any] = json.loads(out)
+async def _read(program: str, data: bytes, what: str, *arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(await child.run(program, what, data, *arguments))
     return found
