@@ -18,6 +18,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
 from memtrix_as.documents.extract import Documents
+from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
@@ -208,6 +209,7 @@ def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) ->
         Workspaces: Workspaces(config),
         Web: Web.of(config),
         Documents: Documents(),
+        Images: Images(),
     }
 
 

@@ -79,18 +79,16 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An image as clients show it before they have it; sizes in pixels.
+class Preview:
+    """An image as clients show it before they have it; sizes are width and height in pixels.
 
-    `thumbnail` is a small copy of it, empty where the image is small itself.
+    `thumbnail` is a small copy, empty where the image is small itself.
     """
 
-    width: int
-    height: int
+    size: tuple[int, int]
     thumbnail: bytes = field(default=b"", repr=False)
     thumbnail_type: str = ""
-    thumbnail_width: int = 0
-    thumbnail_height: int = 0
+    thumbnail_size: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class OutgoingFile:
     size: int
     digest: str
     pieces: Callable[[], AsyncGenerator[bytes, None]] = field(repr=False)
-    picture: Picture | None = None  # of what is to be shown as an image
+    preview: Preview | None = None  # of what is to be shown as an image
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,9 +83,7 @@ async def placed(db: Connection | Pool, turn_id: int, kind: str) -> set[str]:
     return {row["once"] for row in rows}
 
 
-async def place(
-    pool: Pool, lane: str, place: Place, turn_id: int, what: Once, most: int
-) -> bool:
+async def place(pool: Pool, lane: str, place: Place, turn_id: int, what: Once, most: int) -> bool:
     """Put something in for a turn, unless it is there; False when the turn has `most` of its kind.
 
     LostTurn when the turn has ended meanwhile.

@@ -12,7 +12,7 @@ from memtrix_as.errors import HomeserverError, ToolError
 from memtrix_as.matrix import content
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
-from memtrix_as.messages import OutgoingFile, Picture
+from memtrix_as.messages import OutgoingFile, Preview
 from memtrix_as.tool import ToolContext
 
 log = logging.getLogger(__name__)
@@ -66,9 +66,9 @@ class RoomChannel:
             log.warning("A file of %s was not taken: %s", ctx.place.agent, exc)
             raise ToolError(_refused(exc, file.size)) from exc
         info: dict[str, Any] = {"mimetype": file.mimetype, "size": file.size}
-        if file.picture:
-            info |= {"w": file.picture.width, "h": file.picture.height}
-            info |= await self._thumbnail(ctx, file.picture)
+        if file.preview:
+            info |= {"w": file.preview.size[0], "h": file.preview.size[1]}
+            info |= await self._thumbnail(ctx, file.preview)
         body = content.file(
             file.name, url, info, caption, kind=_kind(file), thread=ctx.place.thread
         )
@@ -94,9 +94,9 @@ class RoomChannel:
         user = self._user_of(ctx.place.agent)
         return await self._client.upload(user, pieces, size, mimetype, name)
 
-    async def _thumbnail(self, ctx: ToolContext, picture: Picture) -> dict[str, Any]:
+    async def _thumbnail(self, ctx: ToolContext, preview: Preview) -> dict[str, Any]:
         """What `info` says of the thumbnail; nothing where the homeserver does not take it."""
-        data, kind = picture.thumbnail, picture.thumbnail_type
+        data, kind = preview.thumbnail, preview.thumbnail_type
         if not data:
             return {}
 
@@ -108,16 +108,14 @@ class RoomChannel:
         except HomeserverError as exc:
             log.info("A thumbnail was not taken: %s", exc)
             return {}
-        size = {"w": picture.thumbnail_width, "h": picture.thumbnail_height}
-        return {
-            "thumbnail_url": url,
-            "thumbnail_info": {"mimetype": kind, "size": len(data), **size},
-        }
+        width, height = preview.thumbnail_size
+        shown = {"mimetype": kind, "size": len(data), "w": width, "h": height}
+        return {"thumbnail_url": url, "thumbnail_info": shown}
 
 
 def _kind(file: OutgoingFile) -> Literal["image", "audio", "video", "file"]:
     """How clients show it; as an image only what was seen to be one."""
-    if file.picture:
+    if file.preview:
         return "image"
     if file.mimetype.startswith("audio/"):
         return "audio"

@@ -3,15 +3,15 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
+from io import FileIO
 from pathlib import PurePosixPath
-from typing import BinaryIO
 
 import regex
 
 from memtrix_as.documents import kinds
-from memtrix_as.documents.extract import Documents
+from memtrix_as.documents.images import Images
 from memtrix_as.errors import ToolError
-from memtrix_as.messages import OutgoingFile, Picture
+from memtrix_as.messages import OutgoingFile, Preview
 from memtrix_as.tool import Channel, ToolContext, tool
 from memtrix_as.workspace import Workspaces
 from memtrix_as.workspace.paths import safe_name
@@ -20,6 +20,8 @@ PIECE = 1 << 20  # bytes that are read at once
 MOST_CAPTION = 2_000  # characters
 MOST_EMOJI = 64  # bytes; the longest in use, a couple with two colours of skin, has 35
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp")  # what every client can show
+
+THUMBNAIL, THUMBNAIL_BYTES = 640, 100_000  # the longest side in pixels, and bytes
 
 # One grapheme cluster with something in it that is a picture, a flag or a sign, and no word.
 _CLUSTER = regex.compile(r"\X")
@@ -82,24 +84,29 @@ def _channel(ctx: ToolContext, lack: str) -> Channel:
 
 
 async def _outgoing(
-    ctx: ToolContext, file: BinaryIO, size: int, name: str, caption: str
+    ctx: ToolContext, file: FileIO, size: int, name: str, caption: str
 ) -> tuple[OutgoingFile, str]:
     """The file as it goes out, and what the model should know of it besides."""
-    head, digest = await asyncio.to_thread(_look, file, size, f"{name}\0{caption}\0")
-    kind, note, picture = kinds.kind(head, name), "", None
+    head, digest = await asyncio.to_thread(_look, file, f"{name}\0{caption}\0")
+    kind, note, preview = kinds.kind(head, name), "", None
     if kind in SHOWN:
-        picture = await _picture(ctx, file, size)
-        if picture is None:
-            note = " It is too large for an image, or damaged, so it is shown as a plain file."
-    return OutgoingFile(name, kind, size, digest, lambda: _pieces(file, size), picture), note
+        try:
+            preview = await _preview(ctx, file, size)
+        except ToolError:
+            note = " It is damaged or too large for an image, so it is shown as a plain file."
+    return OutgoingFile(name, kind, size, digest, lambda: _pieces(file, size), preview), note
 
 
-async def _picture(ctx: ToolContext, file: BinaryIO, size: int) -> Picture | None:
-    """What clients show of an image; None for one that nobody should try to show."""
-    raise NotImplementedError
+async def _preview(ctx: ToolContext, file: FileIO, size: int) -> Preview:
+    """What clients show of an image; ToolError for one that nobody should try to show."""
+    file.seek(0)
+    small = await ctx.get(Images).scaled(file.fileno(), THUMBNAIL, THUMBNAIL_BYTES)
+    if small.of == (small.width, small.height) and size <= THUMBNAIL_BYTES:
+        return Preview(small.of)
+    return Preview(small.of, small.data, small.mimetype, (small.width, small.height))
 
 
-def _look(file: BinaryIO, size: int, salt: str) -> tuple[bytes, str]:
+def _look(file: FileIO, salt: str) -> tuple[bytes, str]:
     """The beginning of a file, and a digest of all of it."""
     file.seek(0)
     head = file.read(kinds.HEAD)
@@ -109,7 +116,7 @@ def _look(file: BinaryIO, size: int, salt: str) -> tuple[bytes, str]:
     return head, found.hexdigest()
 
 
-async def _pieces(file: BinaryIO, size: int) -> AsyncGenerator[bytes, None]:
+async def _pieces(file: FileIO, size: int) -> AsyncGenerator[bytes, None]:
     """Its first `size` bytes: it may grow meanwhile."""
     file.seek(0)
     left = size
