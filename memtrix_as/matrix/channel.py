@@ -125,7 +125,7 @@ def _kind(file: OutgoingFile) -> Literal["image", "audio", "video", "file"]:
 def _refused(exc: HomeserverError, size: int) -> str:
     if exc.status == 413 or exc.errcode == "M_TOO_LARGE":
         return (
-            f"The homeserver takes no file of {size / 1e6:.1f} MB. Send a smaller one, or tell "
+            f"The homeserver takes no file of {size} bytes. Send a smaller one, or tell "
             "the user, who can ask the homeserver's operator for more."
         )
     if exc.status == 429:

@@ -108,7 +108,11 @@ class Client:
         api = self._az.intent.api.user(UserID(user))
         headers = {"Content-Type": mimetype, "Content-Length": str(size)}
         sending = api.request(
-            Method.POST, MediaPath.v3.upload, pieces, headers, query_params={"filename": name}
+            Method.POST,
+            MediaPath.v3.upload,
+            pieces,
+            headers=headers,
+            query_params={"filename": name},
         )
         return str((await _answer(sending, UPLOAD_TIMEOUT))["content_uri"])
 

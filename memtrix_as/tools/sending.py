@@ -51,7 +51,7 @@ async def send_file(ctx: ToolContext, path: str, caption: str = "") -> str:
             raise ToolError(f"{path} is empty, so there is nothing to send.")
         if size > most:
             raise ToolError(
-                f"{path} has {size / 1e6:.1f} MB; files of up to {most / 1e6:.1f} MB can be sent."
+                f"{path} has {size} bytes; files of up to {most} bytes can be sent here."
             )
         name = safe_name(PurePosixPath(path).name, "file")
         outgoing, note = await _outgoing(ctx, file, size, name, caption)
