@@ -12,7 +12,7 @@ from memtrix_as.agent import approvals, commands, condense, corrections, turn, u
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
 from memtrix_as.agent.upkeep import Upkeep
-from memtrix_as.config import Config
+from memtrix_as.config import Config, redact
 from memtrix_as.db import agents
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
@@ -208,7 +208,7 @@ def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) ->
         Persona: persona,
         Workspaces: Workspaces(config),
         Web: Web.of(config),
-        Documents: Documents(),
+        Documents: Documents(redact),
         Images: Images(),
     }
 

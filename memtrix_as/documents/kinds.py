@@ -13,11 +13,13 @@ _BEGINNINGS = (
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
     (b"%PDF-", "application/pdf"),
-    (b"ID3", "audio/mpeg"),
+    (b"ID3\x02", "audio/mpeg"),
+    (b"ID3\x03", "audio/mpeg"),
+    (b"ID3\x04", "audio/mpeg"),
     (b"fLaC", "audio/flac"),
     (b"\x1f\x8b", "application/gzip"),
     (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-    (b"BZh", "application/x-bzip2"),
+    (b"BZh91AY&SY", "application/x-bzip2"),
     (b"\xfd7zXZ\0", "application/x-xz"),
     (b"\x28\xb5\x2f\xfd", "application/zstd"),
 )
@@ -64,7 +66,7 @@ def kind(head: bytes, name: str) -> str:
             return mimetype
     if head.startswith(b"RIFF") and head[8:12] in _RIFF:
         return _RIFF[head[8:12]]
-    if head[4:8] == b"ftyp":
+    if head[:2] == b"\0\0" and head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], "video/mp4")
     if head.startswith(b"OggS"):
         return "video/ogg" if b"\x80theora" in head[:200] else "audio/ogg"

@@ -93,6 +93,7 @@ async def _outgoing(
         try:
             preview = await _preview(ctx, file, size)
         except ToolError:
+            kind = kinds.UNKNOWN  # so that no client tries
             note = " It is damaged or too large for an image, so it is shown as a plain file."
     return OutgoingFile(name, kind, size, digest, lambda: _pieces(file, size), preview), note
 

@@ -139,6 +139,7 @@ async def test_what_no_client_should_show_is_a_plain_file(
     assert all("damaged or too large for an image" in text for text in told)
     for file in files(chat):
         assert file.msgtype == "m.file" and set(file.content["info"]) == {"mimetype", "size"}
+        assert file.content["info"]["mimetype"] == "application/octet-stream"
 
 
 @only("direct")
@@ -268,6 +269,13 @@ async def test_a_withdrawn_message_takes_its_file_and_emoji_along(
     await chat.until(lambda: bool(files(chat)), "the file")
     await chat.redact(asked)
     await chat.until(lambda: not files(chat), "the file to go")
+    emoji = chat.events("m.reaction")[0]["event_id"]
+
+    def taken_back() -> bool:
+        gone = [str(e["content"]) + str(e.get("redacts")) for e in chat.events("m.room.redaction")]
+        return emoji in "".join(gone)
+
+    await chat.until(taken_back, "the emoji to go")
     model.release()
 
 
