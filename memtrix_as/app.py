@@ -12,16 +12,18 @@ from memtrix_as.agent import approvals, commands, condense, corrections, turn, u
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.turn import Means
 from memtrix_as.agent.upkeep import Upkeep
-from memtrix_as.config import Config
+from memtrix_as.config import Config, redact
 from memtrix_as.db import agents
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
 from memtrix_as.documents.extract import Documents
+from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
+from memtrix_as.matrix.channel import RoomChannel
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
 from memtrix_as.matrix.intake import World
@@ -35,6 +37,7 @@ from memtrix_as.memory.recall import Recollection
 from memtrix_as.messages import Incoming
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
+from memtrix_as.tool import Channel
 from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
@@ -80,6 +83,7 @@ class App:
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
+        services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
         means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
@@ -204,7 +208,8 @@ def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) ->
         Persona: persona,
         Workspaces: Workspaces(config),
         Web: Web.of(config),
-        Documents: Documents(),
+        Documents: Documents(redact),
+        Images: Images(),
     }
 
 

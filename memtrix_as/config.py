@@ -123,6 +123,7 @@ class Tools:
     # ranges besides the public internet that tools may reach, such as 192.168.1.0/24
     allow_addresses: tuple[Annotated[str, checks.network], ...] = ()
     download_size: Annotated[int, checks.between(1, 100_000)] = 50  # MB of one downloaded file
+    send_size: Annotated[int, checks.between(1, 100_000)] = 50  # MB of a file sent into a room
 
 
 @dataclass(frozen=True)

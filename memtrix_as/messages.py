@@ -1,6 +1,6 @@
 """The values that flow between the parts: frozen, without I/O."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -77,6 +77,31 @@ class Attachment:
     mimetype: str
     size: int | None
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """An image as clients show it before they have it; sizes are width and height in pixels.
+
+    `thumbnail` is a small copy, empty where the image is small itself.
+    """
+
+    size: tuple[int, int]
+    thumbnail: bytes = field(default=b"", repr=False)
+    thumbnail_type: str = ""
+    thumbnail_size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingFile:
+    """A file for a room; `digest` names its bytes, `pieces` reads them from the beginning."""
+
+    name: str
+    mimetype: str
+    size: int
+    digest: str
+    pieces: Callable[[], AsyncGenerator[bytes, None]] = field(repr=False)
+    preview: Preview | None = None  # of what is to be shown as an image
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from docstring_parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from memtrix_as.errors import ToolError
-from memtrix_as.messages import Message, Place, ToolSpec
+from memtrix_as.messages import Message, OutgoingFile, Place, ToolSpec
 
 T = TypeVar("T")
 
@@ -60,6 +60,22 @@ class ToolContext:
             raise ToolError(f"{kind.__name__} is not there in this turn.")
         service: T = self.services[kind]
         return service
+
+
+class Channel(Protocol):
+    """What tools may put into the room of their turn; a service, where a channel can show it.
+
+    Whatever is asked for twice in a turn is there once. ToolError says why something cannot be.
+    """
+
+    async def react(self, ctx: ToolContext, emoji: str) -> None:
+        """Put an emoji on the message that the turn answers."""
+
+    async def largest(self, ctx: ToolContext) -> int:
+        """How many bytes a file may have here."""
+
+    async def send_file(self, ctx: ToolContext, file: OutgoingFile, caption: str = "") -> None:
+        """Send a file, after what was sent before and before what is said after."""
 
 
 ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]

@@ -215,7 +215,24 @@ def test_the_longer_of_two_secrets_goes_whole() -> None:
     assert redact("secret-one-and-more") == "[secret]"
 
 
-@given(st.text(min_size=6), st.text(), st.text())
+@pytest.mark.parametrize("value", ["hunter2", "postgres", "changemenow", "20261123", "größer"])
+def test_what_others_write_as_well_is_left_alone(value: str) -> None:
+    redact = Redactor()
+    redact.learn(value)
+    assert redact(f"A {value} is a {value}.") == f"A {value} is a {value}."
+
+
+@pytest.mark.parametrize("value", ["hunter2!", "correcthorse", "123456789012", "p-4711-x"])
+def test_what_only_a_secret_looks_like_is_not(value: str) -> None:
+    redact = Redactor()
+    redact.learn(value)
+    assert redact(f"it is {value}") == "it is [secret]"
+
+
+SECRETS = st.text(min_size=8).filter(lambda text: not secrets.TRIVIAL.fullmatch(text))
+
+
+@given(SECRETS, st.text(), st.text())
 def test_no_text_shows_a_known_secret(secret: str, before: str, after: str) -> None:
     redact = Redactor()
     redact.learn(secret)

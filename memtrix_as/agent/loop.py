@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Protocol
 
 from memtrix_as.agent import marking
+from memtrix_as.config import redact
 from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Tool, ToolContext
@@ -59,6 +60,8 @@ async def run(
                 if result is None:
                     waiting = True
                     continue
+                # Before anybody sees it: what a tool brings may hold a key of ours.
+                result = replace(result, text=redact(result.text))
                 history.append(result)
                 yield Reply(result)
         if waiting or history[-1].role == "assistant":

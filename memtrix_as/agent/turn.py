@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from memtrix_as.agent import context, loop, marking
 from memtrix_as.agent.gate import Gate
-from memtrix_as.config import Config
+from memtrix_as.config import Config, redact
 from memtrix_as.db import approvals, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
@@ -283,6 +283,7 @@ class _Work:
         )
 
     def _failed(self, why: str) -> Ending:
+        why = redact(why)  # a provider may quote what it was sent
         log.warning("Turn %d failed: %s", self._turn.id, why)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
         words.append(Outgoing(why, "notice", self._incoming.event_id))

@@ -146,7 +146,7 @@ async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
         insert into outbox (lane, room_id, agent, kind, target)
         select $2, o.room_id, o.agent, 'redaction', s.event_id
         from outbox o join sent s on s.outbox_id = o.id
-        where o.turn_id = $1 and o.kind in ('draft', 'text')
+        where o.turn_id = $1 and (o.kind in ('draft', 'text') or o.once is not null)
             or o.kind = 'notice' and coalesce(o.replaces, o.id) in (
                 select question_id from approvals where turn_id = $1)
         """,

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+from memtrix_as.db import inbox
 from memtrix_as.db.pool import Connection, Pool, clean
+from memtrix_as.errors import LostTurn
 from memtrix_as.messages import Place
 
 
@@ -24,6 +27,7 @@ class Row:
     target: str | None
     attempts: int
     draft: int | None  # the row of the draft that this completes
+    content: Any = None  # kind "file": the finished content of the event
 
 
 async def say(
@@ -53,6 +57,65 @@ async def say(
             reply_to,
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a tool puts into a room; `name` tells it from all else that its turn puts there."""
+
+    name: str
+    kind: str
+    text: str
+    content: dict[str, Any] | None = None
+    target: str | None = None
+
+
+async def placed(db: Connection | Pool, turn_id: int, kind: str) -> set[str]:
+    """The names of what a turn has put into its room by tools, as far as that can still arrive."""
+    rows = await db.fetch(
+        """
+        select once from outbox
+        where turn_id = $1 and kind = $2 and once is not null and failed is null
+        """,
+        turn_id,
+        kind,
+    )
+    return {row["once"] for row in rows}
+
+
+async def place(pool: Pool, lane: str, place: Place, turn_id: int, what: Once, most: int) -> bool:
+    """Put something in for a turn, unless it is there; False when the turn has `most` of its kind.
+
+    LostTurn when the turn has ended meanwhile.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        await inbox.hold(connection, turn_id)
+        there = await placed(connection, turn_id, what.kind)
+        if what.name in there:
+            return True
+        if len(there) >= most:
+            return False
+        found = await connection.fetchval(
+            """
+            insert into outbox (lane, room_id, agent, thread, kind, text, turn_id, once, content,
+                target)
+            select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+            where exists (select from turns where id = $7 and state = 'running') returning id
+            """,
+            lane,
+            place.room_id,
+            place.agent,
+            place.thread,
+            what.kind,
+            clean(what.text),
+            turn_id,
+            what.name,
+            what.content,
+            what.target,
+        )
+        if found is None:
+            raise LostTurn(f"turn {turn_id} was ended meanwhile")
+        return True
 
 
 async def leave(db: Connection | Pool, lane: str, place: Place) -> None:
@@ -101,7 +164,8 @@ async def waiting(pool: Pool, lane: str) -> list[Row]:
             update outbox set attempts = attempts + 1
             where lane = $1 and sent_at is null and failed is null returning *)
         select due.id, due.key, due.room_id, due.agent, a.user_id, due.kind, due.text, due.thread,
-            due.reply_to, due.target, due.attempts - 1 as attempts, due.replaces as draft
+            due.reply_to, due.target, due.attempts - 1 as attempts, due.replaces as draft,
+            due.content
         from due join agents a on a.name = due.agent order by due.id
         """,
         lane,

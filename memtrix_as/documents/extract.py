@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from memtrix_as.documents import child
+from memtrix_as.documents import child, paging
 from memtrix_as.errors import ToolError
 
 
@@ -21,8 +22,13 @@ class Page:
 class Documents:
     """Reads documents, a few at once: each may take a whole processor and a gigabyte."""
 
-    def __init__(self, at_once: int = 2) -> None:
+    def __init__(self, redact: Callable[[str], str] = str, at_once: int = 2) -> None:
+        self._redact = redact
         self._free = asyncio.Semaphore(at_once)
+
+    def page(self, text: str, offset: int, limit: int) -> str:
+        """A piece of a text without secrets, which the border of a piece would else cut in two."""
+        return paging.page(self._redact(text), offset, limit)
 
     async def html(self, text: str, address: str) -> Page:
         """The readable part of a page; ToolError when nothing can be made of it."""

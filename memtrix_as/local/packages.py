@@ -70,30 +70,37 @@ async def make_venv(folder: Path, say: Say) -> Path:
 
 
 async def synapse_python(folder: Path, say: Say) -> Path:
-    """The Python of an environment that has the Synapse we are written for; made if need be.
+    """The Python of an environment that has the Synapse we are written for; made if need be."""
+    what = "the development homeserver (Synapse), about 40 MB"
+    return await environment(folder, SYNAPSE, what, say)
 
-    An own environment, because Synapse pins libraries that we use in other versions.
+
+async def environment(folder: Path, package: str, what: str, say: Say) -> Path:
+    """The Python of an environment that has `package`, as NAME==VERSION; made if need be.
+
+    An own environment, because such a server pins libraries that we use in other versions.
     """
     python, stamp = folder / "bin" / "python", folder / "installed"
-    if stamp.exists() and stamp.read_text() == SYNAPSE and python.exists():
+    name, _, version = package.partition("==")
+    if stamp.exists() and stamp.read_text() == package and python.exists():
         return python
     if python.exists():  # made by hand
         code, text = await run(
-            [python, "-c", "import importlib.metadata as m; print(m.version('matrix-synapse'))"],
+            [python, "-c", f"import importlib.metadata as m; print(m.version({name!r}))"],
             lambda _: None,
         )
-        if code == 0 and text.strip() == SYNAPSE.partition("==")[2]:
+        if code == 0 and text.strip() == version:
             with contextlib.suppress(OSError):  # it may be somebody else's
-                stamp.write_text(SYNAPSE)
+                stamp.write_text(package)
             return python
     lock = Lock(private(folder.with_name(f"{folder.name}.lock")))
     await lock.take(say)
     try:
-        say("installing the development homeserver (Synapse), about 40 MB")
+        say(f"installing {what}")
         await make_venv(folder, say)
         # Most of what comes with it is never imported; Python compiles the rest when it is.
-        await pip(python, ["install", "--no-compile", SYNAPSE], "Synapse", say)
-        stamp.write_text(SYNAPSE)
+        await pip(python, ["install", "--no-compile", package], name, say)
+        stamp.write_text(package)
     finally:
         lock.release()
         (lock.folder / "lock").unlink(missing_ok=True)

@@ -147,12 +147,14 @@ class MatrixChat:
         return events
 
     async def _react(self, row: Row) -> list[str]:
-        """Put an emoji on the event that another row became; on none, if it was never sent."""
-        on = await outbox.draft_event(self._pool, row.draft) if row.draft else None
+        """Put an emoji on an event, or on what another row became: on none, if it never did."""
+        on = row.target
+        if row.draft and (became := await outbox.draft_event(self._pool, row.draft)):
+            on = became[1]
         if on is None:
             return []
         key = f"{row.key}.0"
-        body = content.reaction(on[1], row.text, key=key)
+        body = content.reaction(on, row.text, key=key)
         try:
             return [await self._client.send(row.user_id, row.room_id, REACTION, key, body)]
         except HomeserverError as exc:
@@ -184,6 +186,8 @@ def contents(row: Row, draft: str | None) -> list[dict[str, Any]]:
 
     The first completes the event `draft`, if there is one.
     """
+    if row.kind == "file":
+        return [row.content | {content.KEY: f"{row.key}.0"}]
     texts = split(row.text) or [""]
     kind: Any = "notice" if row.kind == "notice" else "text"
     made = []

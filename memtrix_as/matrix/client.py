@@ -7,12 +7,12 @@ when a send is refused; an agent that was shown the door must stay outside.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import aiohttp
-from mautrix.api import HTTPAPI, Method, Path
+from mautrix.api import HTTPAPI, MediaPath, Method, Path
 from mautrix.appservice import AppService
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from mautrix.types import UserID
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REQUEST_TIMEOUT = 30.0  # seconds
+UPLOAD_TIMEOUT = 300.0  # seconds
 AWAY = {0, 401, 429, 502, 503, 504}
 """Statuses that say nothing about the request; 502 is a proxy before a server that is away."""
 TRIES = 24  # of a request that the server is there for and fails at: some four minutes
@@ -100,6 +101,33 @@ class Client:
         path = Path.v3.rooms[room_id].send[event_type][txn]
         return str((await self.request(Method.PUT, path, content, user=user))["event_id"])
 
+    async def upload(
+        self, user: str, pieces: AsyncGenerator[bytes, None], size: int, mimetype: str, name: str
+    ) -> str:
+        """Store `size` bytes at the homeserver as they come; their mxc URI. Not tried again."""
+        api = self._az.intent.api.user(UserID(user))
+        headers = {"Content-Type": mimetype, "Content-Length": str(size)}
+        sending = api.request(
+            Method.POST,
+            MediaPath.v3.upload,
+            pieces,
+            headers=headers,
+            query_params={"filename": name},
+        )
+        return str((await _answer(sending, UPLOAD_TIMEOUT))["content_uri"])
+
+    async def largest_upload(self, user: str) -> int | None:
+        """How many bytes the homeserver takes at once, if it says so."""
+        # The newer of the two addresses; Conduit knows the older.
+        for path in (Path.v1.media.config, MediaPath.v3.config):
+            try:
+                told = (await self.request(Method.GET, path, user=user)).get("m.upload.size")
+            except HomeserverError as exc:
+                log.info("The homeserver does not say how much may be uploaded: %s", exc)
+                continue
+            return told if isinstance(told, int) else None
+        return None
+
     async def redact(self, user: str, room_id: str, event_id: str, txn: str) -> str:
         path = Path.v3.rooms[room_id].redact[event_id][txn]
         return str((await self.request(Method.PUT, path, {}, user=user)).get("event_id", ""))
@@ -142,11 +170,14 @@ async def _call(
     query: Mapping[str, str] | None,
     timeout: float,
 ) -> Any:
+    asked = api.request(method, path, dict(content or {}), query_params=dict(query or {}))
+    return await _answer(asked, timeout)
+
+
+async def _answer(asked: Awaitable[Any], timeout: float) -> Any:
     try:
         async with asyncio.timeout(timeout):
-            return await api.request(
-                method, path, dict(content or {}), query_params=dict(query or {})
-            )
+            return await asked
     except MatrixRequestError as exc:
         raise _refused(exc) from exc
     except (MatrixConnectionError, aiohttp.ClientError, OSError, TimeoutError) as exc:

@@ -37,20 +37,51 @@ def text(
     }
     if key:
         content[KEY] = key
-    if thread:
-        content["m.relates_to"] = {
-            "rel_type": "m.thread",
-            "event_id": thread,
-            "is_falling_back": True,
-            "m.in_reply_to": {"event_id": reply_to or thread},
-        }
-    elif reply_to:
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": reply_to}}
+    if relation := _relation(thread, reply_to):
+        content["m.relates_to"] = relation
     if (formatted := to_html(content["body"])) is not None:
         rich = content | {"format": FORMAT, "formatted_body": formatted}
         if size(rich) <= LARGEST_TEXT:
             return rich
     return content | {"body": _fitting(content, LARGEST_TEXT)}
+
+
+def file(
+    name: str,
+    url: str,
+    info: dict[str, Any],
+    caption: str,
+    *,
+    kind: Literal["image", "audio", "video", "file"],
+    thread: str | None,
+) -> dict[str, Any]:
+    """An m.room.message with a file; the caption is its body, the name its `filename` (v1.10)."""
+    content: dict[str, Any] = {
+        "msgtype": f"m.{kind}",
+        "body": sound(caption) or name,
+        "filename": name,
+        "url": url,
+        "info": info,
+        "m.mentions": {},
+    }
+    if relation := _relation(thread, None):
+        content["m.relates_to"] = relation
+    if caption and (formatted := to_html(content["body"])) is not None:
+        rich = content | {"format": FORMAT, "formatted_body": formatted}
+        if size(rich) <= LARGEST_TEXT:
+            return rich
+    return content
+
+
+def _relation(thread: str | None, reply_to: str | None) -> dict[str, Any] | None:
+    if thread:
+        return {
+            "rel_type": "m.thread",
+            "event_id": thread,
+            "is_falling_back": True,
+            "m.in_reply_to": {"event_id": reply_to or thread},
+        }
+    return {"m.in_reply_to": {"event_id": reply_to}} if reply_to else None
 
 
 def edit(content: dict[str, Any], event_id: str) -> dict[str, Any]:

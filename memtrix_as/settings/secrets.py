@@ -10,8 +10,10 @@ from urllib.parse import quote, unquote, urlsplit
 
 PREFIX = "MEMTRIX_SECRET_"
 FILE_SUFFIX = "_FILE"
-# Shorter values are left alone: replacing them would tear holes into unrelated words.
-SHORTEST = 6
+# Shorter values are left alone: replacing them would tear holes into unrelated words. So are a
+# single word ("postgres") and a number ("20261123"), which others write who know no secret.
+SHORTEST = 8
+TRIVIAL = re.compile(r"[^\W\d_]{0,11}|\d{0,11}")
 
 
 def find(name: str, variables: Mapping[str, str], folder: Path = Path("/run/secrets")) -> str:
@@ -60,7 +62,7 @@ class Redactor:
         """Remember a secret, and the forms it takes in an address or in JSON."""
         # A secret that is a connection URL leaks by its password, not only as a whole.
         self._learn_password(value)
-        if len(value) < SHORTEST:
+        if len(value) < SHORTEST or TRIVIAL.fullmatch(value):
             return
         forms = {value, quote(value, safe=""), quote(value), json.dumps(value)[1:-1]}
         if not forms <= self._known:

@@ -34,19 +34,19 @@ async def read_file(ctx: ToolContext, path: str, offset: int = 0, limit: int = p
         offset: the character to begin at
         limit: how many characters to read, at most 50000
     """
-    workspace = _workspace(ctx)
+    workspace, documents = _workspace(ctx), ctx.get(Documents)
     data, size = await asyncio.to_thread(workspace.read, path, MOST_READ)
     if data.startswith(b"%PDF-"):
         if size > len(data):
             raise ToolError(f"{path} has {_size(size)}; only PDFs up to 20 MB can be read.")
-        return paging.page(await ctx.get(Documents).pdf(data), offset, limit)
+        return documents.page(await documents.pdf(data), offset, limit)
     text = await asyncio.to_thread(encodings.decode, data)
     if text is None:
         raise ToolError(
             f"{path} has {_size(size)} and is neither text nor PDF, so it cannot be read."
         )
     more = f"\n\n(only the first {_size(len(data))} of {_size(size)})" if size > len(data) else ""
-    return paging.page(text + more, offset, limit)
+    return documents.page(text + more, offset, limit)
 
 
 async def _overwrites(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:

@@ -112,14 +112,14 @@ async def fetch_url(
         data = await answer.read()
         charset = answer.charset
     if data.startswith(b"%PDF-"):
-        return paging.page(f"{at}\n\n{await documents.pdf(data)}", offset, limit)
+        return documents.page(f"{at}\n\n{await documents.pdf(data)}", offset, limit)
     html = kind in _HTML or (not kind and data.lstrip()[:1] == b"<")
     text = await asyncio.to_thread(encodings.decode, data, charset, html=html)
     if text is None:
         raise ToolError(f"That is no text but {kind or 'something else'}. Use download_file.")
     if html:
         text = await _article(documents, text, at, links)
-    return paging.page(text, offset, limit)
+    return documents.page(text, offset, limit)
 
 
 async def _downloads(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:

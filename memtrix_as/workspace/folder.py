@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from memtrix_as.config import Config
@@ -78,6 +79,15 @@ class Workspace:
             fd = self._open_file(at, name, path)
             with os.fdopen(fd, "rb") as file:
                 return file.read(limit), os.fstat(file.fileno()).st_size
+
+    @contextlib.contextmanager
+    def opened(self, path: str) -> Iterator[tuple[FileIO, int]]:
+        """A file, open for reading and unbuffered, and how many bytes it has."""
+        *folders, name = paths.parts(path)
+        with self._folder(folders, path) as at, _explained(path):
+            fd = self._open_file(at, name, path)
+        with FileIO(fd) as file:
+            yield file, os.fstat(fd).st_size
 
     def exists(self, path: str) -> bool:
         """Whether anything at all has this name."""

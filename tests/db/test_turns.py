@@ -185,3 +185,31 @@ async def test_a_session_is_loaded_within_its_budget(pool: Pool, budget: int, fi
     texts = ["hello", *(f"message {n}" for n in range(10))]
     assert [s.message.text for s in session.messages] == texts[-fitting:]
     assert session.complete == (fitting == 11)
+
+
+async def test_what_a_tool_puts_in_is_there_once_and_not_too_often(pool: Pool) -> None:
+    _, _, turn = await begun(pool)
+
+    async def put(name: str, most: int = 2) -> bool:
+        what = outbox.Once(name, "file", name, {"body": name})
+        return await outbox.place(pool, LANE, PLACE, turn.id, what, most)
+
+    assert await asyncio.gather(*(put("a") for _ in range(5))) == [True] * 5
+    many = await asyncio.gather(*(put(name) for name in "bcdef"))
+    assert many.count(True) == 1 and await put("a"), "what is there already is no further one"
+    first, second = await outbox.waiting(pool, LANE)
+    assert first.content == {"body": "a"} and second.text in "bcdef"
+    await outbox.failed(pool, first.id, "banned")
+    assert await outbox.placed(pool, turn.id, "file") == {second.text}
+    assert await put("a"), "what could not be sent may be tried again"
+
+
+async def test_an_ended_turn_puts_nothing_in(pool: Pool) -> None:
+    item, lease, turn = await begun(pool)
+    await turns.end(pool, item, lease, turn, PLACE, ending("done"))
+    with pytest.raises(LostTurn):
+        await outbox.place(pool, LANE, PLACE, turn.id, outbox.Once("a", "file", "a", {}), 9)
+    async with pool.acquire() as connection, connection.transaction():
+        await corrections.withdraw(connection, LANE, turn.id)
+    with pytest.raises(LostTurn):
+        await outbox.place(pool, LANE, PLACE, turn.id, outbox.Once("a", "file", "a", {}), 9)
