@@ -10,8 +10,9 @@ from typing import Any
 from memtrix_as import database, tools
 from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.agent.upkeep import Upkeep
+from memtrix_as.attachments import Attachments
 from memtrix_as.config import Config, redact
 from memtrix_as.db import agents
 from memtrix_as.db.inbox import Item
@@ -199,17 +200,20 @@ def _log_failure(task: asyncio.Task[None]) -> None:
 
 def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) -> dict[type, Any]:
     """What tools and turns may ask for, by its type."""
-    companies = Companies(pool, config)
+    companies, workspaces, images = Companies(pool, config), Workspaces(config), Images()
     return {
         Companies: companies,
         Keeper: keeper,
         Recollection: Recollection(pool, companies, lambda: keeper.embedders),
         Journals: Journals(pool, config),
         Persona: persona,
-        Workspaces: Workspaces(config),
+        Workspaces: workspaces,
         Web: Web.of(config),
         Documents: Documents(redact),
-        Images: Images(),
+        Images: images,
+        Attachments: Attachments(
+            pool, workspaces, companies, images, config.limits.attachment_size * 1_000_000
+        ),
     }
 
 

@@ -89,6 +89,7 @@ class Model:
     max_tokens: Count | None = None
     temperature: Annotated[float, checks.between(0, 2)] = 0.7
     tools: bool = True  # False for a model that cannot call tools at all
+    vision: bool = False  # True for a model that can see images
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Limits:
     streaming: bool = True
     edit_interval: Seconds = 1.0  # seconds between two edits of a streamed answer
     edits_per_message: Annotated[int, checks.between(0, 10_000)] = 60
+    attachment_size: Count = 50  # MB of a file that a human sends
 
 
 @dataclass(frozen=True)

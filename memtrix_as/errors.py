@@ -29,6 +29,10 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class AttachmentError(MemtrixError):
+    """A file that came with a message cannot be had; the text says why, to end a sentence."""
+
+
 class PersonaError(ToolError):
     """A core file cannot be read or written as asked."""
 

@@ -33,6 +33,16 @@ class Message:
     call_id: str | None = None  # role "tool": the call that this answers
     failed: bool = False  # role "tool": the tool did not do what was asked
     outside: str = ""  # where the text is from, if somebody outside wrote it
+    images: tuple["Image", ...] = ()  # role "user": what it shows
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that came with a message; `data` only while a model is being asked."""
+
+    path: str  # below the agent's workspace
+    data: bytes = field(default=b"", repr=False)
+    mimetype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,17 @@ class Attachment:
     mimetype: str
     size: int | None
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that came with a message, as it was kept; `why` it was not, where `path` is empty."""
+
+    name: str
+    mimetype: str
+    size: int  # bytes
+    path: str = ""  # below the agent's workspace
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a tool is, how a typed function becomes one, and what a turn may do in its room."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Protocol, TypeVar, get_type_hints
@@ -33,6 +33,9 @@ class Chat(Protocol):
 
     async def quote(self, place: Place, event_id: str) -> str | None:
         """The text of an event of the room that we did not keep ourselves."""
+
+    def download(self, place: Place, source: str) -> AsyncGenerator[bytes, None]:
+        """A file that came with a message, piece by piece; AttachmentError if it cannot be had."""
 
     def post(self, lane: str) -> None:
         """Begin to deliver, without waiting for it."""

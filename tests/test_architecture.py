@@ -24,11 +24,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "providers": VALUES | {"config"},
     "matrix": VALUES | {"config", "settings", "db"},
     "memory": VALUES | {"config", "db", "providers"},
-    "agent": VALUES | {"config", "db", "providers", "memory"},
+    "attachments": VALUES | {"config", "db", "memory", "workspace", "documents"},
+    "agent": VALUES | {"config", "db", "providers", "memory", "attachments"},
     "outbound": VALUES | {"config"},
     "workspace": VALUES | {"config"},
     "documents": VALUES,
-    "tools": VALUES | {"memory", "db", "outbound", "workspace", "documents"},
+    "tools": VALUES | {"attachments", "memory", "db", "outbound", "workspace", "documents"},
 }
 ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from memtrix_as.agent import questions
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.config import role
 from memtrix_as.db import approvals, inbox, outbox, permissions
 from memtrix_as.db.approvals import Approval

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from memtrix_as import __version__
 from memtrix_as.agent import permissions, persona_commands
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.db import agents, approvals, corrections, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection

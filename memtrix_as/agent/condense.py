@@ -3,7 +3,7 @@
 import logging
 
 from memtrix_as.agent import context
-from memtrix_as.agent.turn import Means, NamedModel
+from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.db import agents, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease

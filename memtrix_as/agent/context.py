@@ -1,17 +1,19 @@
 """What a model is shown: the system prompt, and the part of the session that fits."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from memtrix_as.agent import taint
+from memtrix_as.agent import questions, taint
 from memtrix_as.db.sessions import Session, Stored
 from memtrix_as.memory import prompt
-from memtrix_as.messages import Incoming, Message, ToolCall
+from memtrix_as.messages import Image, Incoming, Kept, Message, ToolCall
 
 ANSWER_SHARE = 0.25  # of the model's context is left free for its answer
 CONDENSE_AT = 0.8  # of the session's budget: from there the older part is condensed
 PERSONA_SHARE = 0.5  # of what answer and tools leave may be the persona's
 LARGEST_SHARE = 0.6  # of the session's budget that one message may take
+IMAGE_TOKENS = 800  # what an image costs, about
 KEEP_SHARE = 0.35  # of the session's budget stays verbatim when the rest is condensed
 
 INTERRUPTED = "This was interrupted; whether it took effect is unknown."
@@ -34,7 +36,8 @@ class Prompt:
 def tokens(message: Message) -> int:
     """An estimate of a message's tokens."""
     calls = "".join(call.name + str(dict(call.arguments)) for call in message.calls)
-    return 6 + prompt.tokens(message.text) + prompt.tokens(calls)
+    seen = IMAGE_TOKENS * len(message.images)
+    return 6 + prompt.tokens(message.text) + prompt.tokens(calls) + seen
 
 
 def budget(context: int, overhead: int) -> int:
@@ -47,17 +50,33 @@ def persona_budget(context: int, tools: int) -> int:
     return int((context * (1 - ANSWER_SHARE) - tools) * PERSONA_SHARE)
 
 
-def said(incoming: Incoming, *, speaker: str | None, quoted: str | None) -> Message:
+def said(
+    incoming: Incoming, *, speaker: str | None, quoted: str | None, files: Sequence[Kept] = ()
+) -> Message:
     """A human's message as the model reads it; `speaker` where several humans are about."""
     lines = []
     if quoted:
         cut = quoted if len(quoted) <= 1000 else quoted[:1000] + " …"
         lines.append("\n".join(f"> {line}" for line in cut.splitlines()))
-    for file in incoming.attachments:
-        size = f", {file.size} bytes" if file.size is not None else ""
-        lines.append(f"[A file came with this: {file.name!r}, {file.mimetype}{size}]")
-    lines.append(f"{speaker}: {incoming.text}" if speaker else incoming.text)
-    return Message("user", "\n".join(line for line in lines if line))
+    lines += [_came(file) for file in files]
+    text = incoming.text or ("(without words)" if files and speaker else "")
+    lines.append(f"{speaker}: {text}" if speaker else text)
+    images = tuple(Image(f.path) for f in files if f.path and f.mimetype.startswith("image/"))
+    return Message("user", "\n".join(line for line in lines if line), images=images)
+
+
+def named(file: Kept) -> str:
+    """The name of a file in quotes, which nothing in it can leave."""
+    return json.dumps(questions.visible(file.name[:200]), ensure_ascii=False)
+
+
+def _came(file: Kept) -> str:
+    """That a file came with a message, on one line that its name cannot leave."""
+    name = named(file)
+    kind = questions.visible(file.mimetype[:100]).replace("]", "")
+    if not file.path:
+        return f"[A file came with this, {name}, {kind}, but {file.why}]"
+    return f"[A file came with this: {name}, {kind}, {file.size} bytes, saved as {file.path}]"
 
 
 def fit(session: Session, first: Message, limit: int) -> Prompt:
@@ -76,8 +95,8 @@ def fit(session: Session, first: Message, limit: int) -> Prompt:
         first = replace(first, text=f"{first.text}\n\n{summary}", outside=outside)
     messages = [first]
     largest = int(limit * LARGEST_SHARE)
-    messages += whole(
-        [s.message if s.tokens <= largest else shortened(s.message, largest) for s in stored]
+    messages += joined(
+        whole([s.message if s.tokens <= largest else shortened(s.message, largest) for s in stored])
     )
     used = sum(s.tokens for s in stored)
     return Prompt(messages, not session.complete or used > CONDENSE_AT * limit)
@@ -111,6 +130,21 @@ def shortened(message: Message, limit: int) -> Message:
     return replace(message, text=f"{head}\n[… {left_out} characters left out …]\n{tail}")
 
 
+def joined(messages: Sequence[Message]) -> list[Message]:
+    """The same, with what a human said in several events in a row as one message.
+
+    Some models refuse two of them in a row.
+    """
+    made: list[Message] = []
+    for message in messages:
+        if made and made[-1].role == message.role == "user":
+            text = f"{made[-1].text}\n{message.text}"
+            made[-1] = replace(made[-1], text=text, images=made[-1].images + message.images)
+        else:
+            made.append(message)
+    return made
+
+
 def to_condense(stored: Sequence[Stored], limit: int) -> list[Stored]:
     """The older turns of a session, whole ones, so that the rest keeps to its share."""
     kept, cut = 0, len(stored)
@@ -118,7 +152,8 @@ def to_condense(stored: Sequence[Stored], limit: int) -> list[Stored]:
         kept += stored[index].tokens
         if kept > KEEP_SHARE * limit:
             break
-        if stored[index].message.role == "user":
+        before = stored[index - 1].message.role if index else ""
+        if stored[index].message.role == "user" != before:
             cut = index
     return list(stored[:cut])
 

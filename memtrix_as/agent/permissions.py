@@ -1,7 +1,7 @@
 """/approvals: the open questions of a room, and what its agent need not ask for there."""
 
 from memtrix_as.agent import questions
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.config import role
 from memtrix_as.db import approvals, permissions
 from memtrix_as.db.pool import Connection

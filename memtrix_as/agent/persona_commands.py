@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.db import outbox
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.persona import Version

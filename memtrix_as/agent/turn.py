@@ -2,17 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Protocol
 
-from memtrix_as.agent import context, loop, marking
+from memtrix_as.agent import context, loop, marking, together
 from memtrix_as.agent.gate import Gate
-from memtrix_as.config import Config, redact
+from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.attachments import Attachments
+from memtrix_as.config import redact
 from memtrix_as.db import approvals, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
-from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
@@ -21,47 +21,15 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolSpec
-from memtrix_as.tool import Chat, Stream, Tool, ToolContext
+from memtrix_as.tool import Stream, ToolContext
 
 log = logging.getLogger(__name__)
 
 TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswered."
 TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
 EMPTY = "The model returned an empty answer. Ask again, or put it differently."
+MOST_SEEN = 8  # pictures that a model is shown
 BROKEN_OFF = "\n\n*(broken off)*"
-
-
-class NamedModel(Protocol):
-    """A configured model; `context` is how many tokens the server really gives it."""
-
-    @property
-    def context(self) -> int: ...
-
-    @property
-    def tools(self) -> bool: ...
-
-    def stream(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, timeout: float
-    ) -> AsyncIterator[Delta | Reply]: ...
-
-
-class Models(Protocol):
-    """The configured models by name; ConfigError for one that is not there."""
-
-    def get(self, name: str) -> NamedModel: ...
-
-
-@dataclass(frozen=True)
-class Means:
-    """What every turn works with."""
-
-    pool: Pool
-    chat: Chat
-    models: Models
-    tools: Mapping[str, Tool]
-    config: Config
-    read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
-    services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
 
 
 async def answer(means: Means, item: Item, lease: Lease) -> bool:
@@ -71,10 +39,10 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         return False
     incoming = means.read(item.payload, item.agent)
     crowd = item.humans > 1
-    message = await said(means, incoming, (item.speaker or incoming.sender) if crowd else None)
-    turn = await turns.begin(
-        means.pool, item, incoming.sender, incoming.place.thread, (message, context.tokens(message))
-    )
+    said, problems = await together.heard(means, item, incoming)
+    turn = await turns.begin(means.pool, item, incoming.sender, incoming.place.thread, said)
+    for problem in problems:
+        await outbox.say_once(means.pool, item.lane, incoming.place, problem, turn.id)
     if turn.state != "running":
         return False
     reply_to = incoming.event_id if crowd else None
@@ -95,16 +63,6 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         text = work.streamed + BROKEN_OFF
         await asyncio.shield(corrections.give_up_draft(means.pool, turn.id, item.lane, text))
         raise
-
-
-async def said(means: Means, incoming: Incoming, speaker: str | None) -> Message:
-    """The message as the model reads it; `speaker` where several humans are in the room."""
-    quoted = None
-    if incoming.reply_to:
-        room = incoming.place.room_id
-        quoted = await outbox.quoted(means.pool, room, incoming.reply_to)
-        quoted = quoted or await means.chat.quote(incoming.place, incoming.reply_to)
-    return context.said(incoming, speaker=speaker, quoted=quoted)
 
 
 class _Work:
@@ -167,6 +125,7 @@ class _Work:
         )
         prompt = context.fit(session, first, limit)
         shown = min((stored.id for stored in session.messages), default=0)
+        await self._see(prompt.messages, model)
         memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
         context.remind(prompt.messages, memory)
         asked_by = 0
@@ -206,6 +165,12 @@ class _Work:
         now, name = datetime.now(ctx.timezone), self._turn.agent_name
         text = await persona.prompt(place.agent, company, now, limit, name=name, seen=seen)
         return Message("system", text)
+
+    async def _see(self, messages: list[Message], model: NamedModel) -> None:
+        """Show the newest pictures to a model that can see."""
+        attachments: Attachments = self._means.services[Attachments]
+        most = max(1, min(MOST_SEEN, model.context // 4096)) if model.vision else 0
+        await attachments.show(self._incoming.place.agent, messages, most)
 
     async def _remember(self, budget: int) -> list[Hit]:
         """What the agent remembers of the human's message."""

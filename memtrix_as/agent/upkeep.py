@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from memtrix_as.agent import context
-from memtrix_as.agent.turn import Means, NamedModel
+from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.db import agents
 from memtrix_as.db import upkeep as rows
 from memtrix_as.db.inbox import Item

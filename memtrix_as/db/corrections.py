@@ -10,9 +10,13 @@ from memtrix_as.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The inbox item of a message that its sender edits, withdraws or wants stopped."""
+    """The inbox item of a message that its sender edits, withdraws or wants stopped.
+
+    `turn_id` is the item that it is answered with: its own, or an earlier one.
+    """
 
     id: int
+    turn_id: int
     lane: str
     agent: str
     sender: str
@@ -22,13 +26,29 @@ class Target:
 
 async def of_event(connection: Connection, room_id: str, event_id: str) -> list[Target]:
     """Where a message stands, for each agent that it was meant for; locked until commit."""
+    locked: set[int] = set()
+    while True:  # while we wait for a lock it may be joined to another
+        rows = await connection.fetch(
+            """
+            select coalesce(joined_to, id) as id from inbox
+            where event_id = $1 and room_id = $2 and kind in ('message', 'command')
+            """,
+            event_id,
+            room_id,
+        )
+        if {row["id"] for row in rows} <= locked:
+            break
+        locked |= {row["id"] for row in rows}
+        await connection.execute(
+            "select from inbox where id = any($1) order by id for update", sorted(locked)
+        )
     rows = await connection.fetch(
         """
-        select i.id, i.lane, i.agent, i.payload->>'sender' as sender,
-            i.done_at is not null as done, t.state
-        from inbox i left join turns t on t.id = i.id
+        select i.id, whole.id as turn_id, i.lane, i.agent, i.payload->>'sender' as sender,
+            whole.done_at is not null as done, t.state
+        from inbox i join inbox whole on whole.id = coalesce(i.joined_to, i.id)
+            left join turns t on t.id = whole.id
         where i.event_id = $1 and i.room_id = $2 and i.kind in ('message', 'command')
-        for update of i
         """,
         event_id,
         room_id,
@@ -110,24 +130,40 @@ async def give_up_draft(pool: Pool, turn_id: int, lane: str, text: str) -> None:
     await queue.wake(pool, lane)
 
 
-async def restart(
-    connection: Connection, lane: str, turn_id: int, message: tuple[Message, int]
-) -> None:
-    """Let a running turn begin again with other words of the human."""
+async def restart(connection: Connection, lane: str, turn_id: int) -> None:
+    """Let a running turn begin again, with what its human has said and nothing else."""
     await approvals.close(connection, turn_id)
     await connection.execute("update turns set state = 'running' where id = $1", turn_id)
+    await connection.execute("delete from messages where turn_id = $1 and role <> 'user'", turn_id)
+    await queue.abort(connection, lane)
+
+
+async def resay(
+    connection: Connection, turn_id: int, event_id: str, message: tuple[Message, int]
+) -> None:
+    """Give a human's message of a turn other words."""
     await connection.execute(
-        """
-        with first as (select min(id) as id from messages where turn_id = $1),
-        forgotten as (
-            delete from messages where turn_id = $1 and id <> (select id from first))
-        update messages set text = $2, tokens = $3 where id = (select id from first)
-        """,
+        "update messages set text = $3, tokens = $4 where turn_id = $1 and event_id = $2",
         turn_id,
+        event_id,
         clean(message[0].text),
         message[1],
     )
-    await queue.abort(connection, lane)
+
+
+async def others(connection: Connection, turn_id: int, event_id: str) -> bool:
+    """Whether the turn answers another message too."""
+    return bool(
+        await connection.fetchval(
+            """
+            select exists (select from messages where turn_id = $1 and role = 'user'
+                           and event_id <> $2 and text <> $3)
+            """,
+            turn_id,
+            event_id,
+            conversations.WITHDRAWN,
+        )
+    )
 
 
 async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:

@@ -127,6 +127,39 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
     return Item(**row) if row else None
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A message that waits right behind another of the same sender."""
+
+    id: int
+    event_id: str
+    payload: Any
+
+
+async def following(pool: Pool, item: Item, most: int) -> list[Following] | None:
+    """The messages of the same sender that wait right behind this one, nothing else between.
+
+    None once the item's turn has begun: what it answers is settled then.
+    """
+    rows = await pool.fetch(
+        """
+        with waiting as (
+            select id, event_id, payload, kind = 'message' and payload->>'sender' = $3 as same
+            from inbox where lane = $1 and id > $2 and done_at is null order by id limit $4)
+        select id, event_id, payload from waiting w
+        where not exists (select from waiting other where other.id <= w.id and not other.same)
+        order by id
+        """,
+        item.lane,
+        item.id,
+        item.payload["sender"],
+        most,
+    )
+    if await pool.fetchval("select exists (select from turns where id = $1)", item.id):
+        return None
+    return [Following(**row) for row in rows]
+
+
 async def hold(connection: Connection, item_id: int) -> None:
     """Lock an item until commit; LostTurn if somebody has handled it meanwhile."""
     if not await connection.fetchval(

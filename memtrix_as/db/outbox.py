@@ -59,6 +59,23 @@ async def say(
     )
 
 
+async def say_once(pool: Pool, lane: str, place: Place, text: str, turn_id: int) -> None:
+    """Put a notice of a turn into the outbox, unless it is there already."""
+    await pool.execute(
+        """
+        insert into outbox (lane, room_id, agent, thread, kind, text, turn_id)
+        select $1, $2, $3, $4, 'notice', $5::text, $6
+        where not exists (select from outbox where turn_id = $6 and text = $5)
+        """,
+        lane,
+        place.room_id,
+        place.agent,
+        place.thread,
+        clean(text),
+        turn_id,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Once:
     """What a tool puts into a room; `name` tells it from all else that its turn puts there."""

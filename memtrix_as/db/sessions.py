@@ -6,7 +6,7 @@ from typing import Any
 
 from memtrix_as.db.pool import Connection, Pool, clean, to_json
 from memtrix_as.db.queue import Lease, held
-from memtrix_as.messages import Message, ToolCall, Usage
+from memtrix_as.messages import Image, Message, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,19 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
                 sum(tokens) over (order by id desc) <= $2
                 or turn_id = first_value(turn_id) over (order by id desc) as fits
             from newest)
-        select id, turn_id, tokens, role, text, reasoning, nullif(calls, '[]') as calls, call_id,
-            failed, outside, available, (select summary from sessions where id = $1) as summary,
+        select id, m.turn_id, m.tokens, role, text, reasoning, nullif(calls, '[]') as calls,
+            call_id, failed, outside,
+            array(select path from attachments a where a.event_id = m.event_id and a.agent = (
+                      select agent from sessions where id = $1) and a.mimetype like 'image/%')
+                as images,
+            available, (select summary from sessions where id = $1) as summary,
             (select o.outside from messages o join sessions s on s.id = o.session_id
              where o.session_id = $1 and o.outside <> '' and o.id <= s.condensed_to
              order by o.id limit 1) as before,
             coalesce((select t.ended_at is null
                           or coalesce(t.people, array[t.sender]) @> present.people
-                      from turns t where t.id = turn_id), true) as shared
-        from fitting join messages using (id), (
+                      from turns t where t.id = m.turn_id), true) as shared
+        from fitting join messages m using (id), (
             select array(select user_id from members where room_id = s.room_id
                          and user_id not in (select user_id from agents)) as people
             from sessions s where s.id = $1) present
@@ -74,35 +78,27 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
         session_id,
         budget,
     )
-    stored = [
-        Stored(
-            id_,
-            turn_id,
-            tokens,
-            Message(role, text, reasoning, _calls(calls), call_id, failed, outside),
-            shared,
-        )
-        for (
-            id_,
-            turn_id,
-            tokens,
-            role,
-            text,
-            reasoning,
-            calls,
-            call_id,
-            failed,
-            outside,
-            *_,
-            shared,
-        ) in rows
-    ]
+    stored = [Stored(row["id"], row["turn_id"], row["tokens"], _message(row), row["shared"])
+              for row in rows]  # fmt: skip
     return Session(
         session_id,
         rows[0]["summary"] if rows else "",
         tuple(stored),
         not rows or len(rows) == rows[0]["available"] < MOST,
         (rows[0]["before"] or "") if rows else "",
+    )
+
+
+def _message(row: Any) -> Message:
+    return Message(
+        row["role"],
+        row["text"],
+        row["reasoning"],
+        _calls(row["calls"]),
+        row["call_id"],
+        row["failed"],
+        row["outside"],
+        tuple(map(Image, row["images"])),
     )
 
 

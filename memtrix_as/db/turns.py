@@ -95,16 +95,29 @@ select count(*) from ended
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a human said in one event; `tokens` is an estimate."""
+
+    item_id: int
+    event_id: str | None
+    message: Message
+    tokens: int
+
+
 async def begin(
-    pool: Pool, item: Item, sender: str, thread: str | None, message: tuple[Message, int]
+    pool: Pool, item: Item, sender: str, thread: str | None, said: Sequence[Said]
 ) -> Turn:
-    """The turn of this inbox item: begun now, or found as a crash, or the human, left it."""
-    role, text, *_ = sessions.columns([message])
+    """The turn of this inbox item: begun now, or found as a crash, or the human, left it.
+
+    `said` is the item's own message, then those that are answered with it: their items are
+    handled by this.
+    """
     row = await pool.fetchrow(
         """
         with item as (
             select id from inbox
-            where id = $1 and done_at is null and attempts = $10 for update),
+            where id = $1 and done_at is null and attempts = $7 for update),
         session as (
             insert into sessions (agent, room_id)
             select $2, $3 from item where not exists (select from turns where id = $1)
@@ -117,9 +130,17 @@ async def begin(
                 array(select user_id from members where room_id = $3
                       and user_id = any (select unnest(people) from inbox where id = $1))
             from session returning id, session_id, state, said_to),
+        joined as (
+            update inbox set done_at = now(), joined_to = $1
+            where id = any($8) and id <> $1 and done_at is null and exists (select from begun)
+            returning id),
         said as (
             insert into messages (session_id, turn_id, role, text, tokens, event_id)
-            select session_id, id, $7, $8, $9, $4 from begun)
+            select begun.session_id, begun.id, 'user', s.text, s.tokens, s.event_id
+            from begun, unnest($8::bigint[], $9::text[], $10::int[], $11::text[]) with ordinality
+                as s (item_id, text, tokens, event_id, n)
+            where s.item_id = $1 or s.item_id in (select id from joined)
+            order by s.n)
         select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name
         from (select * from begun union all
               select id, session_id, state, said_to from turns where id = $1) t, agents a, item
@@ -131,10 +152,11 @@ async def begin(
         item.event_id,
         sender,
         thread,
-        role[0],
-        text[0],
-        message[1],
         item.attempts,
+        [s.item_id for s in said],
+        [clean(s.message.text) for s in said],
+        [s.tokens for s in said],
+        [s.event_id for s in said],
     )
     if row is None:
         raise LostTurn(f"message {item.id} was changed or withdrawn, or its agent is gone")

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ from memtrix_as.db import outbox, rooms
 from memtrix_as.db.inbox import turns
 from memtrix_as.db.outbox import Row
 from memtrix_as.db.pool import DOWN, Pool
-from memtrix_as.errors import HomeserverError
+from memtrix_as.errors import AttachmentError, HomeserverError
 from memtrix_as.matrix import content, intake
 from memtrix_as.matrix.client import Client, patiently
 from memtrix_as.matrix.html import to_text
@@ -61,6 +61,16 @@ class MatrixChat:
             log.info("Cannot look at %s: %s", event_id, exc)
             return None
         return to_text(intake.content_of(event)) or None
+
+    async def download(self, place: Place, source: str) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(
+                self._client.download(self._user_of(place.agent), source)
+            ) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except HomeserverError as exc:
+            raise AttachmentError(f"{exc}") from exc
 
     def post(self, lane: str) -> None:
         self.soon(self.deliver(lane))

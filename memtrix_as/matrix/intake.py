@@ -274,7 +274,10 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
     relation = _dict(content.get("m.relates_to"))
     if relation.get("rel_type") == "m.replace":
         content = {**_dict(content.get("m.new_content")), "m.relates_to": {}}
-    text = html.to_text(content)
+    files = _attachments(event, content)
+    # A file's body is its name, unless there is another name: then it is a caption (spec 1.10).
+    captioned = not files or content.get("filename", content.get("body")) != content.get("body")
+    text = html.to_text(content) if captioned else ""
     sent_at = event.get("origin_server_ts")
     seconds = sent_at / 1000 if isinstance(sent_at, int) and 0 <= sent_at < 1 << 45 else 0
     return Incoming(
@@ -284,7 +287,7 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
         text=text,
         sent_at=datetime.fromtimestamp(seconds, UTC),
         reply_to=reply_to(content),
-        attachments=_attachments(event, content),
+        attachments=files,
         command=_command(text, frozenset({agent}), world),
         target=_target(event),
     )

@@ -35,6 +35,11 @@ class Model:
         """Whether it can call tools at all."""
         return self.settings.tools
 
+    @property
+    def vision(self) -> bool:
+        """Whether it can see images."""
+        return self.settings.vision
+
     def stream(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), *, timeout: float = 600.0
     ) -> AsyncIterator[Delta | Reply]:

@@ -27,6 +27,7 @@ _MARKUP = re.compile(r"<(?:style|script|head)\b.*?</(?:style|script|head)>|<[^>]
 _TOO_LONG = re.compile(
     r"context.{0,20}(?:length|window|size)|too many tokens|prompt is too long", re.IGNORECASE
 )
+_NO_SIGHT = re.compile(r"\bimage|\bvision\b|multi-?modal|mmproj", re.IGNORECASE)
 _NO_CREDIT = re.compile(
     r"insufficient.{0,10}(?:quota|credit|balance|funds)|out of credit|billing|"
     r"exceeded your current quota",
@@ -98,6 +99,8 @@ class Teller:
         said, after = self.cleaned(error), retry_after(headers)
         told = f" It said: {said}" if said else ""
         hint = f" {self.hints[status]}" if self.hints and status in self.hints else ""
+        if 400 <= status < 500 and _NO_SIGHT.search(said):
+            hint = " If the model cannot see images, set `vision: false` for it."
         at = f"The model server at {self.address}"
         tail = f"{hint}{told}"
         retry = False

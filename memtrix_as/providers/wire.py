@@ -1,7 +1,8 @@
 """Turns our messages and tools into what an OpenAI-like server reads."""
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from memtrix_as.messages import Message, ToolSpec
@@ -26,9 +27,19 @@ def tools(specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
     ]
 
 
+def _seen(message: Message) -> Iterator[dict[str, Any]]:
+    """The parts of a message with images: what it says, then each image as a data URL."""
+    yield {"type": "text", "text": message.text}
+    for image in message.images:
+        url = f"data:{image.mimetype};base64,{base64.b64encode(image.data).decode()}"
+        yield {"type": "image_url", "image_url": {"url": url}}
+
+
 def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.call_id or "", "content": message.text}
+    if message.images:
+        return {"role": message.role, "content": [*_seen(message)]}
     if not message.calls:
         return {"role": message.role, "content": message.text}
     return {

@@ -34,7 +34,14 @@ class Request:
     def last_user(self) -> str:
         """The human's last words, empty if there are none; without what is remembered of them."""
         said = [m.get("content") or "" for m in self.messages if m.get("role") == "user"]
-        return str(said[-1]).rpartition(END)[2] if said else ""
+        return _words(said[-1]).rpartition(END)[2] if said else ""
+
+    @property
+    def images(self) -> list[str]:
+        """The images that the model is shown, as data URLs, in order."""
+        parts = [p for m in self.messages if isinstance(m.get("content"), list)
+                 for p in m["content"]]  # fmt: skip
+        return [p["image_url"]["url"] for p in parts if p.get("type") == "image_url"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,13 @@ class Reply:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+
+def _words(content: Any) -> str:
+    """What a message says beside its images."""
+    if isinstance(content, list):
+        return "\n".join(str(part["text"]) for part in content if part.get("type") == "text")
+    return str(content)
 
 
 Default = Callable[[Request], Reply | str]

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from memtrix_as.attachments import Attachments
 from memtrix_as.documents import encodings, paging
 from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ToolError
 from memtrix_as.tool import ToolContext, tool
 from memtrix_as.workspace import Workspace, Workspaces
+from memtrix_as.workspace.paths import parts
 
 MOST_READ = 20_000_000  # bytes of a file that is read
 MOST_WRITTEN = 1_000_000  # bytes of a file that is written
@@ -34,6 +36,7 @@ async def read_file(ctx: ToolContext, path: str, offset: int = 0, limit: int = p
         offset: the character to begin at
         limit: how many characters to read, at most 50000
     """
+    await ctx.get(Attachments).admit(ctx, path)
     workspace, documents = _workspace(ctx), ctx.get(Documents)
     data, size = await asyncio.to_thread(workspace.read, path, MOST_READ)
     if data.startswith(b"%PDF-"):
@@ -51,6 +54,7 @@ async def read_file(ctx: ToolContext, path: str, offset: int = 0, limit: int = p
 
 async def _overwrites(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     path = _path(arguments)
+    await ctx.get(Attachments).admit(ctx, path)
     workspace = _workspace(ctx)
     if not await asyncio.to_thread(workspace.exists, path):
         return None
@@ -71,6 +75,7 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
     data = content.encode(errors="replace")
     if len(data) > MOST_WRITTEN:
         raise ToolError(f"That is {_size(len(data))}; write files of at most 1 MB.")
+    await ctx.get(Attachments).admit(ctx, path)
     workspace = _workspace(ctx)
     there = await asyncio.to_thread(workspace.exists, path)
     await asyncio.to_thread(workspace.write, path, data, replace=there)
@@ -79,6 +84,7 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
 
 async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     path = _path(arguments)
+    await ctx.get(Attachments).admit(ctx, path)
     if not await asyncio.to_thread(_workspace(ctx).exists, path):
         raise ToolError(f"There is no {path!r}. list_directory shows what there is.")
     return f"It deletes the file {path}. This cannot be undone."
@@ -91,6 +97,7 @@ async def delete_file(ctx: ToolContext, path: str) -> str:
     Args:
         path: the file, counted from your workspace
     """
+    await ctx.get(Attachments).admit(ctx, path)
     await asyncio.to_thread(_workspace(ctx).delete_file, path)
     return f"Deleted {path}."
 
@@ -114,7 +121,10 @@ async def list_directory(ctx: ToolContext, path: str = "", offset: int = 0) -> s
         path: the folder, counted from your workspace; empty for the workspace itself
         offset: how many entries to skip, to read on in a large folder
     """
-    entries = await asyncio.to_thread(_workspace(ctx).entries, path)
+    found = await asyncio.to_thread(_workspace(ctx).entries, path)
+    hidden = {known.casefold() for known in await ctx.get(Attachments).hidden(ctx)}
+    folder = "/".join(parts(path, root=True))
+    entries = [e for e in found if f"{folder}/{e.name}".casefold() not in hidden]
     start = max(offset, 0)
     lines = [_line(e.name, e.kind, e.size) for e in entries[start : start + MOST_LISTED]]
     if not lines:

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from io import FileIO
 from pathlib import PurePosixPath
+from typing import Any
 
 import regex
 
+from memtrix_as.attachments import Attachments
 from memtrix_as.documents import kinds
 from memtrix_as.documents.images import Images
 from memtrix_as.errors import ToolError
@@ -28,7 +30,15 @@ _CLUSTER = regex.compile(r"\X")
 _SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}\p{So}\u20e3]")
 
 
-@tool(alone=True, repeatable=True)
+async def _can_be_sent(ctx: ToolContext, arguments: Mapping[str, Any]) -> None:
+    """Nobody is asked about a file that is not there, or not for those who are present."""
+    path = str(arguments.get("path", ""))
+    await ctx.get(Attachments).admit(ctx, path)
+    with ctx.get(Workspaces).of(ctx.place.agent).opened(path):
+        pass
+
+
+@tool(alone=True, repeatable=True, confirm_if=_can_be_sent)
 async def send_file(ctx: ToolContext, path: str, caption: str = "") -> str:
     """Send a file of your workspace into this room. Everyone in the room can open and keep it.
 
@@ -44,7 +54,7 @@ async def send_file(ctx: ToolContext, path: str, caption: str = "") -> str:
             f"A caption has at most {MOST_CAPTION} characters; this one has {len(caption)}. Say "
             "the rest in your answer."
         )
-    # JOIN: the wall of attachments that belong to other rooms, as in `files.read_file`.
+    await ctx.get(Attachments).admit(ctx, path)
     with ctx.get(Workspaces).of(ctx.place.agent).opened(path) as (file, size):
         most = await channel.largest(ctx)
         if not size:

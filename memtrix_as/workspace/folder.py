@@ -116,8 +116,11 @@ class Workspace:
                 os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
 
     @contextlib.contextmanager
-    def incoming(self, folder: str, name: str) -> Iterator[Incoming]:
-        """Write a file piece by piece; at the end it gets a free name, or else is removed."""
+    def incoming(self, folder: str, name: str, *, replace: bool = False) -> Iterator[Incoming]:
+        """Write a file piece by piece; at the end it gets a free name, or else is removed.
+
+        `replace`: exactly this name, whatever has it.
+        """
         # What goes wrong in the body is told there: a lost connection is an OSError as well.
         with self._folder(list(paths.parts(folder)), folder, make=True) as at:
             with _partial(at, folder) as (temporary, fd):
@@ -125,7 +128,7 @@ class Workspace:
                 yield file
                 with _explained(folder):
                     os.fsync(fd)
-                    file.name = _free_name(at, name)
+                    file.name = name if replace else _free_name(at, name)
                     os.replace(temporary, file.name, src_dir_fd=at, dst_dir_fd=at)
 
     def entries(self, path: str) -> list[Entry]:

@@ -9,7 +9,7 @@ from typing import Any
 from memtrix_as import config
 from memtrix_as.agent import approvals, commands, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher
-from memtrix_as.agent.turn import Means
+from memtrix_as.agent.means import Means
 from memtrix_as.app import services_of
 from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.inbox import Arrival
