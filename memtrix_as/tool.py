@@ -72,7 +72,7 @@ class Channel(Protocol):
     """
 
     async def react(self, ctx: ToolContext, emoji: str) -> None:
-        """Put an emoji on the message that the turn answers."""
+        """Put one emoji on the message that the turn answers."""
 
     async def largest(self, ctx: ToolContext) -> int:
         """How many bytes a file may have here."""

@@ -4,6 +4,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Literal
 
+import regex
+
 from memtrix_as.config import Tools
 from memtrix_as.db import inbox, outbox
 from memtrix_as.db.outbox import Once
@@ -18,6 +20,10 @@ from memtrix_as.tool import ToolContext
 log = logging.getLogger(__name__)
 
 MOST_REACTIONS, MOST_FILES = 3, 10  # of one turn
+MOST_EMOJI = 64  # bytes; the longest in use, a couple with two colours of skin, has 35
+# One grapheme cluster with something in it that is a picture, a flag or a sign, and no word.
+_CLUSTER = regex.compile(r"\X")
+_SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}\p{So}\u20e3]")
 MANY_REACTIONS = f"You have reacted {MOST_REACTIONS} times to this message; that is enough."
 MANY_FILES = (
     f"You have sent {MOST_FILES} files in this turn. Tell the user, who can ask for the rest."
@@ -44,7 +50,8 @@ class RoomChannel:
     async def react(self, ctx: ToolContext, emoji: str) -> None:
         if not ctx.event_id:
             raise ToolError("This turn answers no message of a room, so there is none to react to.")
-        what = Once(f"reaction {emoji}", "reaction", emoji, target=ctx.event_id)
+        sign = _one_emoji(emoji)
+        what = Once(f"reaction {sign}", "reaction", sign, target=ctx.event_id)
         if not await self._place(ctx, what, MOST_REACTIONS):
             raise ToolError(MANY_REACTIONS)
 
@@ -111,6 +118,15 @@ class RoomChannel:
         width, height = preview.thumbnail_size
         shown = {"mimetype": kind, "size": len(data), "w": width, "h": height}
         return {"thumbnail_url": url, "thumbnail_info": shown}
+
+
+def _one_emoji(text: str) -> str:
+    sign = text.strip()
+    if len(sign.encode(errors="replace")) > MOST_EMOJI or not _CLUSTER.fullmatch(sign):
+        raise ToolError("Give one emoji, such as 👍. Words belong into your answer.")
+    if not _SIGN.search(sign):
+        raise ToolError(f"{sign!r} is no emoji. Give one emoji itself, such as 👍.")
+    return sign
 
 
 def _kind(file: OutgoingFile) -> Literal["image", "audio", "video", "file"]:

@@ -7,8 +7,6 @@ from io import FileIO
 from pathlib import PurePosixPath
 from typing import Any
 
-import regex
-
 from memtrix_as.attachments import Attachments
 from memtrix_as.documents import kinds
 from memtrix_as.documents.images import Images
@@ -20,14 +18,8 @@ from memtrix_as.workspace.paths import safe_name
 
 PIECE = 1 << 20  # bytes that are read at once
 MOST_CAPTION = 2_000  # characters
-MOST_EMOJI = 64  # bytes; the longest in use, a couple with two colours of skin, has 35
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp")  # what every client can show
-
 THUMBNAIL, THUMBNAIL_BYTES = 640, 100_000  # the longest side in pixels, and bytes
-
-# One grapheme cluster with something in it that is a picture, a flag or a sign, and no word.
-_CLUSTER = regex.compile(r"\X")
-_SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}\p{So}\u20e3]")
 
 
 async def _can_be_sent(ctx: ToolContext, arguments: Mapping[str, Any]) -> None:
@@ -76,14 +68,8 @@ async def react_to_message(ctx: ToolContext, emoji: str) -> str:
     Args:
         emoji: one emoji itself, such as 👍, and not its name
     """
-    channel = _channel(ctx, "there are no reactions")
-    sign = emoji.strip()
-    if len(sign.encode(errors="replace")) > MOST_EMOJI or not _CLUSTER.fullmatch(sign):
-        raise ToolError("Give one emoji, such as 👍. Words belong into your answer.")
-    if not _SIGN.search(sign):
-        raise ToolError(f"{sign!r} is no emoji. Give one emoji itself, such as 👍.")
-    await channel.react(ctx, sign)
-    return f"Reacted with {sign}."
+    await _channel(ctx, "there are no reactions").react(ctx, emoji)
+    return f"Reacted with {emoji.strip()}."
 
 
 def _channel(ctx: ToolContext, lack: str) -> Channel:

@@ -75,6 +75,11 @@ async def test_a_file_comes_as_it_is_before_the_words(
     assert file.content["filename"] == "plan (1).md" and "<strong>plan</strong>" in file.html
     assert file.content["info"] == {"mimetype": "text/markdown", "size": 17}
     assert await fetched(chat, file.content["url"]) == (data, "text/markdown")
+    model.says("A list.")
+    await chat.send("what is that?", reply_to=file.event_id)
+    assert await chat.reply() == "A list."
+    asked = str(model.requests[-1].messages[-1]["content"])
+    assert "The **plan**." in asked and "[file: plan (1).md]" in asked
 
 
 @only("direct")

