@@ -21,19 +21,19 @@ from memtrix_as.tool import tool
 KEY = "{KEY}"
 
 
-@tool()
+@tool(harmless=True)
 async def echo() -> str:
     """Say what the server said."""
     return f"Request headers: Authorization: Bearer {{KEY}}"
 
 
-@tool()
+@tool(harmless=True)
 async def refuse() -> str:
     """Refuse."""
     raise ToolError(f"GET /?key={{KEY}} was refused")
 
 
-@tool()
+@tool(harmless=True)
 async def crash() -> str:
     """Crash."""
     raise RuntimeError(f"cannot log in with {{KEY}}")

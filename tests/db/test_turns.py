@@ -11,7 +11,7 @@ from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.queue import Lease
-from memtrix_as.db.turns import Ending, Outgoing, Turn
+from memtrix_as.db.turns import Ending, Outgoing, Said, Turn
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import Message, Place, ToolCall, Usage
 from tests.rig.database import Database
@@ -19,7 +19,6 @@ from tests.rig.database import Database
 ROOM, OTHER = "!room", "!other"
 PLACE = Place(ROOM, "memtrix")
 LANE = inbox.turns("memtrix", ROOM)
-USER = (Message("user", "hello"), 7)
 
 
 @pytest.fixture
@@ -50,7 +49,11 @@ async def begun(pool: Pool) -> tuple[Item, Lease, Turn]:
     lease = await worker(pool)
     item = await inbox.claim(pool, LANE, lease)
     assert item is not None
-    return item, lease, await turns.begin(pool, item, "@ann:hs", None, USER)
+    return item, lease, await turns.begin(pool, item, "@ann:hs", None, [said(item)])
+
+
+def said(item: Item) -> Said:
+    return Said(item.id, item.event_id, Message("user", "hello"), 7)
 
 
 def ending(text: str) -> Ending:
@@ -88,7 +91,8 @@ async def test_what_was_told_to_stop_ends_no_turn(pool: Pool) -> None:
     item, lease, turn = await begun(pool)
     async with pool.acquire() as connection, connection.transaction():
         new = (Message("user", "goodbye"), 7)
-        await corrections.restart(connection, LANE, turn.id, new)
+        await corrections.restart(connection, LANE, turn.id)
+        await corrections.resay(connection, turn.id, item.event_id or "", new)
     with pytest.raises(LostTurn):
         await turns.end(pool, item, lease, turn, PLACE, ending("Hello!"))
     session = await sessions.load(pool, turn.session_id, 1000)
@@ -106,10 +110,10 @@ async def test_a_message_that_is_changed_before_its_turn_begins_is_read_again(po
     async with pool.acquire() as connection, connection.transaction():
         assert await corrections.reword(connection, edit_id, item.id)
     with pytest.raises(LostTurn):
-        await turns.begin(pool, item, "@ann:hs", None, USER)
+        await turns.begin(pool, item, "@ann:hs", None, [said(item)])
     fresh = await inbox.claim(pool, LANE, lease)
     assert fresh is not None and fresh.payload["content"]["body"] == "to Berlin"
-    assert (await turns.begin(pool, fresh, "@ann:hs", None, USER)).state == "running"
+    assert (await turns.begin(pool, fresh, "@ann:hs", None, [said(fresh)])).state == "running"
 
 
 async def test_what_another_room_said_is_neither_quoted_nor_withdrawn(pool: Pool) -> None:

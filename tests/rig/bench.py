@@ -1,7 +1,7 @@
 """Turns without a homeserver and without a model's server: rows in, rows out, workers by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ class Room:
     async def quote(self, place: Place, event_id: str) -> str | None:
         return None
 
+    async def download(self, place: Place, source: str) -> AsyncGenerator[bytes, None]:
+        yield b""
+
     def post(self, lane: str) -> None: ...
 
     async def deliver(self, lane: str) -> None:
@@ -59,7 +62,7 @@ class Room:
 class Model:
     """Calls what it is told to, once, and then has done."""
 
-    context, tools = 8192, True
+    context, tools, vision = 8192, True, False
 
     def __init__(self, calls: Sequence[ToolCall]) -> None:
         self.calls = tuple(calls)

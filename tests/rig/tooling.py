@@ -6,12 +6,24 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from memtrix_as import config, tools
+from memtrix_as.attachments import Attachments
 from memtrix_as.documents.extract import Documents
 from memtrix_as.messages import Place
 from memtrix_as.outbound.web import Web as Way
 from memtrix_as.tool import ToolContext
 from memtrix_as.workspace import Workspaces
 from tests.test_config import GOOD, write
+
+
+class Nothing(Attachments):
+    """Nobody sends anything here."""
+
+    def __init__(self) -> None: ...
+
+    async def admit(self, ctx: ToolContext, path: str) -> None: ...
+
+    async def hidden(self, ctx: ToolContext) -> set[str]:
+        return set()
 
 
 class Bench:
@@ -23,6 +35,7 @@ class Bench:
         self.root.mkdir()
         self.agents = settings.agents_directory
         self._services: dict[type, Any] = {
+            Attachments: Nothing(),
             Workspaces: Workspaces(settings),
             Documents: Documents(),
             Way: Way.of(settings),
