@@ -64,10 +64,11 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A finished model call: the whole message and what it cost."""
+    """A finished message, and what it cost in tokens or time: of the model, or a tool's result."""
 
     message: Message
     usage: Usage = Usage()
+    seconds: float | None = None  # that a call took whose result this is
 
 
 @dataclass(frozen=True, slots=True)

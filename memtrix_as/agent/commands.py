@@ -21,8 +21,8 @@ HELP = """\
 | `/clear` | starts a fresh conversation in this room |
 | `/stop` | stops what I am doing |
 | `/status` | shows my model, this conversation's size, and what I am doing |
-| `/verbose on` or `off` | shows the tools I use while I work |
-| `/reasoning on` or `off` | shows what I think before I answer |
+| `/verbose on` or `off` | shows the tools I use, in a thread at your message |
+| `/reasoning on` or `off` | shows what I think before I answer, in that thread |
 | `/recall on` or `off` | looks up what I remember of your message before I answer |
 | `/persona` | shows the files that make me who I am; `/persona help` tells how to change them |
 | `/yes`, `/no`, `/always` | answers the question that I have asked |

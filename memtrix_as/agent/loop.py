@@ -1,7 +1,8 @@
-"""The loop: model, tools, model, … until the model answers. No chat, no database, no clock."""
+"""The loop: model, tools, model, … until the model answers. No chat and no database."""
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -61,9 +62,9 @@ async def run(
                     waiting = True
                     continue
                 # Before anybody sees it: what a tool brings may hold a key of ours.
-                result = replace(result, text=redact(result.text))
-                history.append(result)
-                yield Reply(result)
+                message = replace(result.message, text=redact(result.message.text))
+                history.append(message)
+                yield replace(result, message=message)
         if waiting or history[-1].role == "assistant":
             return
         offered = [t.spec for t in tools.values()] if done < rounds else []
@@ -112,8 +113,16 @@ def _batches(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[list[
 
 async def _execute(
     call: ToolCall, tools: Mapping[str, Tool], ctx: ToolContext, gate: Gate
+) -> Reply | None:
+    """The result of a call, and how long it took; None while a human has to decide about it."""
+    begun = time.monotonic()
+    result = await _result(call, tools, ctx, gate)
+    return Reply(result, seconds=time.monotonic() - begun) if result else None
+
+
+async def _result(
+    call: ToolCall, tools: Mapping[str, Tool], ctx: ToolContext, gate: Gate
 ) -> Message | None:
-    """The result of a call; None while a human has to decide about it."""
     try:
         if call.problem:
             raise ToolError(f"{call.name} was not run: {call.problem}")

@@ -29,8 +29,8 @@ def question(agent: str, tool: str, arguments: Mapping[str, Any], told: list[str
     if arguments:
         limit = max(LEAST_SHOWN, MOST_SHOWN // len(arguments))
         lines = [
-            f"- {code(_cut(name, 60)[0])}: {_value(value, limit)}"
-            for name, value in list(arguments.items())[:MOST_ARGUMENTS]
+            f"- {code(_cut(name, 60)[0])}: {value(given, limit)}"
+            for name, given in list(arguments.items())[:MOST_ARGUMENTS]
         ]
         if (more := len(arguments) - MOST_ARGUMENTS) > 0:
             lines.append(f"- and {more} more arguments, which are not shown")
@@ -118,13 +118,18 @@ def _named(character: str) -> str:
     return f"\\u{number:04x}" if number < 0x10000 else f"\\u{{{number:x}}}"
 
 
-def _value(value: object, limit: int) -> str:
+def value(value: object, limit: int) -> str:
+    """A value as JSON in a code span, its middle left out where it is too long."""
     whole = json.dumps(value, ensure_ascii=False, default=str)
-    shown, left_out = _cut(whole, limit)
+    return excerpt(whole, limit, len(value) if isinstance(value, str) else len(whole))
+
+
+def excerpt(text: str, limit: int, length: int | None = None) -> str:
+    """A text in a code span, on one line; of a long one the ends, and its `length`."""
+    shown, left_out = _cut(text, limit)
     if not left_out:
         return code(shown)
-    length = len(value) if isinstance(value, str) else len(whole)
-    return f"{code(shown)} ({length:,} characters; the middle is left out)"
+    return f"{code(shown)} ({length or len(text):,} characters; the middle is left out)"
 
 
 def _cut(text: str, limit: int) -> tuple[str, bool]:

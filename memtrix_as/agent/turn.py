@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from memtrix_as.agent import context, loop, marking, together
+from memtrix_as.agent import context, loop, notices, together
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
 from memtrix_as.db import approvals, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
+from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
@@ -20,7 +21,7 @@ from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
-from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolSpec
+from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Stream, ToolContext
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class _Work:
         self._stream = stream
         self._texts: list[str] = []  # what the turn's finished messages say
         self._joint = ""
+        self._calls: dict[str, ToolCall] = {}  # by id
         self.streamed = ""
 
     async def run(self, reply_to: str | None) -> Ending | None:
@@ -132,6 +134,7 @@ class _Work:
         for stored in session.messages:
             if stored.turn_id == self._turn.id and stored.message.role == "assistant":
                 asked_by = stored.id
+                self._calls = {call.id: call for call in stored.message.calls}
                 if stored.id > self._turn.said_to:
                     self._say(stored.message.text)
                     self._texts.append(stored.message.text)
@@ -198,10 +201,25 @@ class _Work:
         return said
 
     async def _store(self, reply: Reply) -> int | None:
-        """Store a message; its id if it asks for calls."""
+        """Store a message, with what is told of it; its id if it asks for calls."""
+        pool, told = self._means.pool, self._told(reply)
+        if told:
+            place = replace(self._incoming.place, thread=self._aside)
+            async with pool.acquire() as connection, connection.transaction():
+                stored = await self._append(connection, reply)
+                for text in told:
+                    await outbox.say(
+                        connection, self._item.lane, place, text, turn_id=self._turn.id
+                    )
+            self._means.chat.post(self._item.lane)
+        else:
+            stored = await self._append(pool, reply)
+        return stored if reply.message.calls else None
+
+    async def _append(self, db: Connection | Pool, reply: Reply) -> int:
         message = reply.message
         stored = await sessions.append(
-            self._means.pool,
+            db,
             self._lease,
             self._turn.session_id,
             self._turn.id,
@@ -211,33 +229,32 @@ class _Work:
         )
         if stored is None:
             raise LostTurn(f"turn {self._turn.id} was ended meanwhile")
-        if notices := self._notices(message):
-            for text in notices:
-                await outbox.say(
-                    self._means.pool, self._item.lane, self._incoming.place, text,
-                    turn_id=self._turn.id,
-                )  # fmt: skip
-            self._means.chat.post(self._item.lane)
-        return stored if message.calls else None
+        return stored
 
-    def _notices(self, message: Message) -> list[str]:
-        """What those see who want to see reasoning and tool calls."""
-        told = []
+    @property
+    def _aside(self) -> str:
+        """The thread for what is not the answer: that of the message, or one that begins at it."""
+        return self._incoming.place.thread or self._incoming.event_id
+
+    def _told(self, reply: Reply) -> list[str]:
+        """What those are told who want to see reasoning and tool calls."""
+        message = reply.message
+        told: list[str] = []
+        self._calls |= {call.id: call for call in message.calls}
         if self._turn.reasoning and message.reasoning:
-            told.append(f"💭 {message.reasoning}")
-        if self._turn.verbose:
-            told += [f"→ `{c.name}` {dict(c.arguments) or ''}".rstrip() for c in message.calls]
-            if message.role == "tool":
-                text = marking.bare(message.text)
-                cut = text if len(text) <= 300 else text[:300] + " …"
-                told.append(f"{'✗' if message.failed else '✓'} {cut}")
+            told.append(notices.thought(message.reasoning))
+        call = self._calls.get(message.call_id or "")
+        if self._turn.verbose and call:
+            told.append(
+                notices.called(call, message.text, failed=message.failed, seconds=reply.seconds)
+            )
         return told
 
     def _done(self, last: Reply, reply_to: str | None, crowded: bool) -> Ending:
         text = "\n\n".join(t.strip() for t in self._texts if t.strip())
         if not text:
             raise ModelEmpty(EMPTY)
-        words = [Outgoing(t, "notice") for t in self._notices(last.message)]
+        words = [Outgoing(t, "notice", thread=self._aside) for t in self._told(last)]
         return Ending(
             "done",
             message=(last.message, context.tokens(last.message)),

@@ -93,7 +93,10 @@ async def speakers(
             join outbox o on o.id = s.outbox_id where s.event_id = any($1)
         union
         select 'thread', o.thread, o.agent from outbox o
+            left join turns t on t.id = o.turn_id
             where o.room_id = any($3) and o.thread = any($2) and o.sent_at is not null
+              -- How a turn elsewhere came about is told in a thread, but nobody has spoken there.
+              and (t.id is null or t.thread = o.thread)
         """,
         list(events),
         list(threads),

@@ -107,7 +107,7 @@ def _calls(calls: list[dict[str, Any]] | None) -> tuple[ToolCall, ...]:
 
 
 async def append(
-    pool: Pool,
+    db: Connection | Pool,
     lease: Lease,
     session_id: int,
     turn_id: int,
@@ -117,7 +117,7 @@ async def append(
     usage: Usage,
 ) -> int | None:
     """Add a message (and its tokens) to a running turn; its id, None if it is not ours any more."""
-    stored: int | None = await pool.fetchval(
+    stored: int | None = await db.fetchval(
         f"""
         insert into messages (session_id, turn_id, role, text, reasoning, calls, call_id, failed,
             tokens, model, prompt_tokens, completion_tokens, cost, outside)

@@ -36,6 +36,7 @@ class Outgoing:
     text: str
     kind: Literal["text", "notice"] = "text"
     reply_to: str | None = None
+    thread: str | None = None  # another than that of the turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,14 @@ said as (
 spoken as (
     insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, reply_to,
         replaces)
-    select ended.id, $17, $18, $19, $20, w.kind, w.text,
+    select ended.id, $17, $18, $19, coalesce(w.thread, $20), w.kind, w.text,
         coalesce(w.reply_to, case when exists (
             select from inbox later where later.lane = $17 and later.done_at is null
                 and later.id > $1 and later.kind = 'message') then $25 end),
         case when w.kind = 'text' then
             (select id from outbox where turn_id = $1 and kind = 'draft') end
-    from ended, unnest($21::text[], $22::text[], $23::text[]) with ordinality
-        as w (kind, text, reply_to, n)
+    from ended, unnest($21::text[], $22::text[], $23::text[], $26::text[]) with ordinality
+        as w (kind, text, reply_to, thread, n)
     order by w.n),
 later as (
     insert into inbox (lane, kind, room_id, agent, payload)
@@ -189,6 +190,7 @@ async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e:
         [w.reply_to for w in e.words],
         e.condense,
         item.event_id,
+        [w.thread for w in e.words],
     )
     if not rows:
         raise LostTurn(f"turn {turn.id} was ended elsewhere")
