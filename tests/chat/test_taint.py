@@ -130,8 +130,10 @@ async def test_always_counts_after_outside_text_only_if_said_there(
     assert await talk.ask("again") == "Three."
     assert bells.rung == ["one", "two", "three"]
     await talk.send("/approvals")
-    assert "also after reading text from outside" in await notice(talk, "do not ask for")
-    await talk.send("/approvals revoke 1")
+    listed = await notice(talk, "do not ask for")
+    assert "also after reading text from outside" in listed
+    number = listed.partition("#")[2].split()[0]  # other tests of this database have taken some
+    await talk.send(f"/approvals revoke {number}")
     await notice(talk, "ask here again")
     model.calls("ring", bell="four")
     await talk.send("once more")
