@@ -1,43 +1,64 @@
 """Agents as rows: who they are, and what is set for them at run time."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from memtrix_as.config import Config
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import LostTurn
 
 
+NAMING = 0x4D580002  # the advisory lock of who makes, renames or removes agents
+
+State = Literal["active", "leaving", "archived"]
+COLUMNS = """name, user_id, display_name, main, model, "verbose", reasoning, shown_name, recall,
+    state, purge, expertise, created_by, registered, avatar"""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
+    """An agent; `name` is its key for ever, and its folder; people know its `display_name`."""
+
     name: str
-    user_id: str
+    user_id: str  # empty once it is archived: the account may be another's then
     display_name: str
     main: bool
     model: str
     verbose: bool
     reasoning: bool
-    shown_name: str | None = None
+    shown_name: str | None = None  # the display name that the homeserver was told
     recall: bool = True
+    state: State = "active"
+    purge: bool = False  # leaving: its data goes with it
+    expertise: str = ""
+    created_by: str | None = None
+    registered: bool = False  # the homeserver has its user
+    avatar: str | None = None  # the mxc URI that the homeserver was told
 
 
-async def load(db: Connection | Pool) -> list[Agent]:
-    """All agents, the main one first."""
+async def load(db: Connection | Pool, state: State = "active") -> list[Agent]:
+    """All agents of a state, the main one first."""
     rows = await db.fetch(
-        """
-        select name, user_id, display_name, main, model, "verbose", reasoning, shown_name,
-            recall
-        from agents order by main desc, name
-        """
+        f"select {COLUMNS} from agents where state = $1 order by main desc, name", state
     )
     return [Agent(**row) for row in rows]
 
 
 async def get(db: Connection | Pool, name: str) -> Agent:
     """One agent; LostTurn when it is not there any more."""
-    for agent in await load(db):
-        if agent.name == name:
-            return agent
-    raise LostTurn(f"the agent {name} is gone")
+    row = await db.fetchrow(
+        f"select {COLUMNS} from agents where name = $1 and state = 'active'", name
+    )
+    if row is None:
+        raise LostTurn(f"the agent {name} is gone")
+    return Agent(**row)
+
+
+async def version(db: Connection | Pool) -> int:
+    """Counts the changes of who our agents are and what they are called."""
+    return int(await db.fetchval("select coalesce(max(version), 0) from world"))
 
 
 def main(config: Config) -> Agent:
@@ -50,7 +71,8 @@ def main(config: Config) -> Agent:
 async def keep_main(pool: Pool, agent: Agent) -> None:
     """See that the main agent is there as configured.
 
-    Its `verbose` and `reasoning` only say how it begins: the human changes them at run time.
+    Its `verbose` and `reasoning` only say how it begins: the human changes them at run time. So
+    does its model, until another one stands in the file.
     """
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(
@@ -58,10 +80,14 @@ async def keep_main(pool: Pool, agent: Agent) -> None:
         )
         await connection.execute(
             """
-            insert into agents (name, user_id, display_name, main, model, "verbose", reasoning)
-            values ($1, $2, $3, true, $4, $5, $6)
+            insert into agents (name, user_id, display_name, main, model, configured, "verbose",
+                reasoning)
+            values ($1, $2, $3, true, $4, $4, $5, $6)
             on conflict (name) do update set user_id = excluded.user_id, main = true,
-                display_name = excluded.display_name, model = excluded.model
+                state = 'active', display_name = excluded.display_name,
+                model = case when agents.configured is distinct from excluded.configured
+                    then excluded.model else agents.model end,
+                configured = excluded.configured
             """,
             agent.name,
             agent.user_id,
@@ -78,6 +104,51 @@ async def switch(db: Connection | Pool, name: str, setting: str, on: bool) -> No
     await db.execute(f"update agents set {column} = $2 where name = $1", name, on)
 
 
-async def shown(pool: Pool, name: str, display_name: str) -> None:
-    """Note which display name the homeserver was told."""
-    await pool.execute("update agents set shown_name = $2 where name = $1", name, display_name)
+async def use(db: Connection | Pool, name: str, model: str) -> None:
+    """Give an agent another model."""
+    await db.execute("update agents set model = $2 where name = $1", name, model)
+
+
+async def call(db: Connection | Pool, name: str, display_name: str) -> None:
+    """Give an agent another name to be known by."""
+    await db.execute("update agents set display_name = $2 where name = $1", name, display_name)
+
+
+@asynccontextmanager
+async def naming(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction in which nobody else makes, renames or removes agents."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"select pg_advisory_xact_lock({NAMING})")
+        yield connection
+
+
+async def add(connection: Connection, agent: Agent) -> None:
+    """A new agent; its name and user id must be free."""
+    await connection.execute(
+        """
+        insert into agents (name, user_id, display_name, model, expertise, created_by)
+        values ($1, $2, $3, $4, $5, $6)
+        """,
+        agent.name,
+        agent.user_id,
+        agent.display_name,
+        agent.model,
+        agent.expertise,
+        agent.created_by,
+    )
+
+
+async def known(pool: Pool, agent: Agent) -> None:
+    """Note what the homeserver was told of an agent."""
+    await pool.execute(
+        "update agents set registered = $2, shown_name = $3, avatar = $4 where name = $1",
+        agent.name,
+        agent.registered,
+        agent.shown_name,
+        agent.avatar,
+    )
+
+
+async def unknown(pool: Pool) -> None:
+    """The homeserver is another than it was: it has been told nothing."""
+    await pool.execute("update agents set registered = false, shown_name = null, avatar = null")

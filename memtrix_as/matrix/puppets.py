@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mautrix.api import Method, Path
 
@@ -66,4 +67,4 @@ class Puppets:
         path = Path.v3.profile[agent.user_id].displayname
         body = {"displayname": agent.display_name}
         await patiently(lambda: self._client.request(Method.PUT, path, body, user=agent.user_id))
-        await agents.shown(self._pool, agent.name, agent.display_name)
+        await agents.known(self._pool, replace(agent, shown_name=agent.display_name))
