@@ -9,7 +9,6 @@ from memtrix_as.config import Config
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import LostTurn
 
-
 NAMING = 0x4D580002  # the advisory lock of who makes, renames or removes agents
 
 State = Literal["active", "leaving", "archived"]

@@ -81,8 +81,8 @@ drop table world;
 drop index agents_user;
 update agents set user_id = '@archived-' || name where user_id = '';
 alter table agents add constraint agents_user_id_key unique (user_id);
-alter table agents drop configured, drop avatar, drop registered, drop created_by, drop expertise, drop purge,
-    drop state;
+alter table agents drop configured, drop avatar, drop registered, drop created_by,
+    drop expertise, drop purge, drop state;
 """
 
 
