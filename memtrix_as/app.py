@@ -11,23 +11,25 @@ from memtrix_as import database, tools
 from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
+from memtrix_as.agent.people import People
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import Config, redact
-from memtrix_as.db import agents
+from memtrix_as.db import agents, bell, consultations
 from memtrix_as.db.inbox import Item
+from memtrix_as.db.offers import OFFER
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
+from memtrix_as.documents import avatar
 from memtrix_as.documents.extract import Documents
 from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
-from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
 from memtrix_as.matrix.channel import RoomChannel
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
-from memtrix_as.matrix.intake import World
+from memtrix_as.matrix.directory import Directory
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
@@ -35,7 +37,6 @@ from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection
-from memtrix_as.messages import Incoming
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
 from memtrix_as.tool import Channel
@@ -50,8 +51,8 @@ class App:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stack = AsyncExitStack()
-        self._world: World | None = None
         self._joining: asyncio.Task[None] | None = None
+        self._short: set[asyncio.Task[None]] = set()
         self.ready = asyncio.Event()
 
     async def start(self) -> None:
@@ -72,21 +73,31 @@ class App:
         pool = await connect(dsn)
         stack.push_async_callback(pool.close)
         await self._migrated(pool, dsn)
-        await self._know_ourselves(pool)
+        await agents.keep_main(pool, agents.main(config))
+        directory = Directory(pool, config)
+        await directory.look()
         models = Models.from_config(config)
         stack.push_async_callback(models.close)
-        store = Store(pool, self.world)
+        store = Store(pool, directory)
         port = TransactionPort(config, store)
         client = Client(port)
-        chat = MatrixChat(pool, client, config.limits, self._user_of)
-        rooms = Rooms(pool, client, store, self.world)
+        chat = MatrixChat(pool, client, config.limits, directory.user_of)
+        rooms = Rooms(pool, client, store, directory.world)
         keeper = Keeper(pool, dsn, config)
         persona = Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
-        services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
+        services[Channel] = RoomChannel(pool, client, chat, config, directory.user_of)
+        puppets = Puppets(client, config, pool, avatar.draw)
+        people = People(
+            pool, config, models, persona, services[Workspaces], puppets, directory.look
+        )
+        services[People] = people
+        stack.push_async_callback(people.close)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
-        means = Means(pool, chat, models, offered, config, self._read, services)
+        means = Means(
+            pool, chat, models, offered, config, directory.read, services, directory.colleagues
+        )
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
@@ -109,11 +120,9 @@ class App:
         keeper.start()
         if config.memory.upkeep:
             self._later(Upkeep(pool, config.memory.upkeep).run())
-        puppets = Puppets(client, config, pool)
+        self._later(bell.listen(dsn, bell.AGENTS, lambda: self._soon(directory.look())))
         catch_up = CatchUp(config, client, store, pool)
-        self._joining = asyncio.create_task(
-            self._join(port, client, puppets, catch_up, pool, persona)
-        )
+        self._joining = asyncio.create_task(self._join(port, puppets, people, catch_up, pool))
         self._joining.add_done_callback(_log_failure)
 
     async def stop(self) -> None:
@@ -122,11 +131,6 @@ class App:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
         await self._stack.aclose()
-
-    def world(self) -> World:
-        """What intake knows of us."""
-        assert self._world is not None
-        return self._world
 
     async def _migrated(self, pool: Pool, dsn: str) -> None:
         try:
@@ -137,18 +141,6 @@ class App:
             log.info("Migrating the database")
             await database.migrate(dsn)
             await check(pool)
-
-    async def _know_ourselves(self, pool: Pool) -> None:
-        config = self._config
-        await agents.keep_main(pool, agents.main(config))
-        everyone = await agents.load(pool)
-        self._world = World(
-            agents={a.user_id: a.name for a in everyone},
-            display_names={a.name: a.display_name for a in everyone},
-            main=config.appservice.bot_username,
-            roles=config.permissions,
-            ours=(f"@{config.appservice.sender_localpart}:{config.homeserver.domain}",),
-        )
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside everything else, until the service stops."""
@@ -161,31 +153,29 @@ class App:
 
         self._stack.push_async_callback(end)
 
-    def _user_of(self, agent: str) -> str:
-        return next(user for user, name in self.world().agents.items() if name == agent)
-
-    def _read(self, event: Any, agent: str) -> Incoming:
-        return intake.incoming(event, agent, self.world())
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else; it is short, and may be cut short."""
+        task = asyncio.create_task(work)
+        self._short.add(task)
+        task.add_done_callback(self._short.discard)
+        task.add_done_callback(_log_failure)
 
     async def _join(
-        self, port: TransactionPort, client: Client, puppets: Puppets, catch_up: CatchUp,
-        pool: Pool, persona: Persona,
-    ) -> None:  # fmt: skip
+        self, port: TransactionPort, puppets: Puppets, people: People, catch_up: CatchUp, pool: Pool
+    ) -> None:
         """Make ourselves known to the homeserver, then take what it still has for us."""
-        everyone = await agents.load(pool)
-        bot = everyone[0].user_id
         try:
-            await puppets.reconcile(everyone)
+            await puppets.reconcile()
         except HomeserverError as exc:
             log.error("%s", exc)
             return
         port.ready = True
         self.ready.set()
-        log.info("Ready: invite %s to a room", bot)
-        for agent in everyone[1:]:
-            await persona.keep(agent.name)
+        log.info("Ready: invite @%s:%s to a room", self._config.appservice.bot_username,
+                 self._config.homeserver.domain)  # fmt: skip
+        await people.go_on()
         while True:
-            await catch_up.run(everyone)
+            await catch_up.run(await agents.load(pool))
             await port.refused.wait()
             # What we refused while the database was away is sent again late, or with the next
             # event only (Conduit), unless we ask for it.
@@ -227,6 +217,13 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
 
         return handler
 
+    def matrix_done(handle: Callable[[Item], Awaitable[None]]) -> Handler:
+        async def handler(item: Item, _: Lease) -> bool:
+            await handle(item)
+            return True
+
+        return handler
+
     def remembered(handle: Handler) -> Handler:
         async def handler(item: Item, lease: Lease) -> bool:
             try:
@@ -238,6 +235,7 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
 
     return {
         "message": remembered(partial(turn.answer, means)),
+        consultations.KIND: remembered(partial(turn.consult, means)),
         "command": partial(commands.run, means),
         "approval": partial(approvals.answer, means),
         "edit": partial(corrections.edit, means),
@@ -245,6 +243,7 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
         "condense": partial(condense.condense, means),
         upkeep.KIND: partial(upkeep.condense, means),
         "invite": matrix(rooms.invited),
+        OFFER: matrix_done(rooms.open),
         "decline": matrix(rooms.unwanted),
         "arrived": matrix(rooms.settle),
         "unsorted": matrix(rooms.settle),

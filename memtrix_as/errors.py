@@ -37,6 +37,10 @@ class PersonaError(ToolError):
     """A core file cannot be read or written as asked."""
 
 
+class PeopleError(ToolError):
+    """An agent cannot be had, made, named or taken leave of as asked."""
+
+
 class JournalError(MemtrixError):
     """A journal cannot be written as asked."""
 

@@ -126,6 +126,9 @@ class OutgoingFile:
     preview: Preview | None = None  # of what is to be shown as an image
 
 
+AMONG_AGENTS = "~"  # begins the id of what is no room of the homeserver: agents ask each other
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a message belongs: the room, the agent that speaks there, and the thread."""
@@ -133,6 +136,20 @@ class Place:
     room_id: str
     agent: str  # the agent's name in the agents table, e.g. "memtrix"
     thread: str | None = None  # event id of the thread's root
+
+    @property
+    def among_agents(self) -> bool:
+        """Whether one agent asks another here: no human reads along or can be asked."""
+        return self.room_id.startswith(AMONG_AGENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """What agents know of each other."""
+
+    name: str  # key in the agents table
+    display_name: str
+    expertise: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class ToolContext:
     turn_id: int = 0
     services: Mapping[type, Any] = field(default_factory=dict)
     history: Sequence[Message] = ()  # what stands before the model; it grows while the turn runs
+    call_id: str = ""  # of the call that runs
 
     def get(self, kind: type[T]) -> T:
         """The service of this kind, such as the agent's journals; ToolError if there is none."""
@@ -63,6 +64,13 @@ class ToolContext:
             raise ToolError(f"{kind.__name__} is not there in this turn.")
         service: T = self.services[kind]
         return service
+
+
+class Outside(str):
+    """A result with text from outside in it, of a tool that is not declared `untrusted`.
+
+    It marks the turn, and must be marked as data by the tool itself.
+    """
 
 
 class Channel(Protocol):
@@ -73,6 +81,9 @@ class Channel(Protocol):
 
     async def react(self, ctx: ToolContext, emoji: str) -> None:
         """Put one emoji on the message that the turn answers."""
+
+    async def offer_room(self, ctx: ToolContext, agent: str, called: str) -> bool:
+        """Ask the human whether to open a room with this agent; False where that cannot be."""
 
     async def largest(self, ctx: ToolContext) -> int:
         """How many bytes a file may have here."""
@@ -101,6 +112,7 @@ class Tool:
     alone: bool = False  # never run beside another call
     repeatable: bool = False  # may run again when a crash hid its outcome
     harmless: bool = False  # never asked for merely because text from outside was read
+    main: bool = False  # for the main agent alone
     confirm_if: ConfirmIf | None = None  # ask the human what this returns, if it is a question
     effect: Callable[[Mapping[str, Any]], str] | None = None  # of the arguments, in a sentence
 
@@ -132,6 +144,7 @@ def tool(
     alone: bool = False,
     repeatable: bool = False,
     harmless: bool = False,
+    main: bool = False,
     confirm_if: ConfirmIf | None = None,
     effect: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
@@ -162,7 +175,7 @@ def tool(
         spec = ToolSpec(function.__name__, text, schema)
         return Tool(
             spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
-            harmless, confirm_if, effect,
+            harmless, main, confirm_if, effect,
         )  # fmt: skip
 
     return declare

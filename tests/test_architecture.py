@@ -25,11 +25,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "matrix": VALUES | {"config", "settings", "db"},
     "memory": VALUES | {"config", "db", "providers"},
     "attachments": VALUES | {"config", "db", "memory", "workspace", "documents"},
-    "agent": VALUES | {"config", "db", "providers", "memory", "attachments"},
+    "agent": VALUES | {"config", "db", "providers", "memory", "attachments", "workspace"},
     "outbound": VALUES | {"config"},
     "workspace": VALUES | {"config"},
     "documents": VALUES,
-    "tools": VALUES | {"attachments", "memory", "db", "outbound", "workspace", "documents"},
+    "tools": VALUES
+    | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents"},
 }
 ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
 

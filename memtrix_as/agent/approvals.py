@@ -3,12 +3,13 @@
 import asyncio
 import logging
 
-from memtrix_as.agent import questions
+from memtrix_as.agent import consult, questions
 from memtrix_as.agent.means import Means
 from memtrix_as.config import role
-from memtrix_as.db import approvals, inbox, outbox, permissions
+from memtrix_as.db import approvals, consultations, inbox, outbox, permissions
 from memtrix_as.db.approvals import Approval
-from memtrix_as.db.inbox import Item
+from memtrix_as.db.inbox import Arrival, Item
+from memtrix_as.db.offers import OFFER
 from memtrix_as.db.pool import DOWN, Connection, reachable
 from memtrix_as.db.queue import Lease
 from memtrix_as.messages import Place
@@ -68,6 +69,14 @@ async def _answered(
             connection, known, "denied", sender, item.lane, questions.denied(sender)
         )
         return None
+    if known.tool == OFFER:
+        target = str(known.arguments["agent"])
+        lane = inbox.controls(known.room_id, target)
+        payload = {"human": sender, "agent": known.agent}
+        await inbox.put(
+            connection, [Arrival(lane, known.tool, known.room_id, target, None, payload)]
+        )
+        word = "yes"
     if word == "always":
         await permissions.give(
             connection, known.agent, known.room_id, known.tool, sender, wary=known.wary
@@ -98,7 +107,7 @@ async def question_deleted(connection: Connection, item: Item, event_id: str) ->
 
 
 class Expiry:
-    """Closes the questions that nobody answers: one timer, whatever their number.
+    """Closes the questions to humans and agents that nobody answers: one timer for all of them.
 
     It sleeps until the next is due, but not longer than a question lives: so one that another
     process asks meanwhile cannot be due before the next look, and nobody need tell us of it.
@@ -117,11 +126,12 @@ class Expiry:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        longest = self._means.config.limits.approval_timeout
+        limits = self._means.config.limits
+        longest = min(limits.approval_timeout, limits.consult_timeout)
         while True:
             try:
                 await self.look()
-                due = await approvals.next_due(self._means.pool)
+                due = await self._next()
             except DOWN as exc:
                 log.warning("The database is away, questions stay open: %s", exc)
                 await reachable(self._means.pool)
@@ -131,6 +141,11 @@ class Expiry:
                 due = RECOVERY
             await asyncio.sleep(max(min(longest if due is None else due, longest), SOONEST))
 
+    async def _next(self) -> float | None:
+        pool = self._means.pool
+        times = [await approvals.next_due(pool), await consultations.next_due(pool)]
+        return min((due for due in times if due is not None), default=None)
+
     async def look(self) -> None:
         """Close all that is due now."""
         pool = self._means.pool
@@ -139,7 +154,8 @@ class Expiry:
                 found = await approvals.due(connection, AT_ONCE)
                 for known in found:
                     await _expire(self._means, connection, known, None)
-            if len(found) < AT_ONCE:
+            late = await consult.expire(self._means, AT_ONCE)
+            if len(found) < AT_ONCE and late < AT_ONCE:
                 return
 
 

@@ -54,6 +54,9 @@ class Dispatcher:
             log.warning("The database went away during %s: %s", lane, exc)
 
     async def _handle(self, item: Item, lease: Lease) -> None:
+        if item.gone:
+            await inbox.finish(self._pool, item.id, "its agent is gone")
+            return
         if item.attempts > self._attempts:
             log.error("Item %d was given up after %d attempts", item.id, item.attempts - 1)
             await self._give_up(item, GIVEN_UP.format(attempts=item.attempts - 1))

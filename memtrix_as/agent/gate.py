@@ -47,7 +47,6 @@ class Gate:
     hush: Callable[[], Awaitable[str]]
     post: Callable[[str], None]
     message_id: int = 0  # the stored message whose calls are being run
-    waiting: bool = False  # a call was found that waits for a human
     _resumed: int = 0  # the message whose calls an earlier run may have asked about
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # in the order of the calls
 
@@ -59,12 +58,8 @@ class Gate:
         # What was asked is answered first, even if the tool, changed meanwhile, asks no more.
         resumed = self.message_id == self._resumed
         guarded = tool.confirm or tool.confirm_if is not None or not tool.harmless
-        try:
-            if (guarded or resumed) and (refusal := await self._refusal(call, tool)):
-                return refusal
-        except Unanswered:
-            self.waiting = True
-            raise
+        if (guarded or resumed) and (refusal := await self._refusal(call, tool)):
+            return refusal
         if tool.repeatable:
             return None
         if await turns.start_call(self.pool, self.lease, self.message_id, call.id):

@@ -12,7 +12,7 @@ from memtrix_as.agent import marking
 from memtrix_as.config import redact
 from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import Tool, ToolContext
+from memtrix_as.tool import Outside, Tool, ToolContext
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ async def run(
     done = _rounds(history)
     while True:
         waiting = False
-        for group in _batches(_unanswered(history), tools):
+        for group in _batches(unanswered(history), tools):
             running = [_execute(call, tools, ctx, gate) for call in group]
             for result in await asyncio.gather(*running, return_exceptions=True):
                 if isinstance(result, BaseException):
@@ -90,7 +90,7 @@ def _rounds(history: Sequence[Message]) -> int:
     return done
 
 
-def _unanswered(history: Sequence[Message]) -> list[ToolCall]:
+def unanswered(history: Sequence[Message]) -> list[ToolCall]:
     """Calls of the last assistant message without a result; ids are unique within one message."""
     answered: set[str | None] = set()
     for message in reversed(history):
@@ -132,7 +132,9 @@ async def _result(
         refusal = await gate(call, known)
         if refusal is not None:
             return Message("tool", refusal, call_id=call.id, failed=True)
-        result = await known(ctx, call.arguments)
+        result = await known(replace(ctx, call_id=call.id), call.arguments)
+        if isinstance(result, Outside):
+            return Message("tool", result, call_id=call.id, outside=marking.source(call))
         if not known.untrusted:
             return Message("tool", result, call_id=call.id)
         source = marking.source(call)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from memtrix_as.config import Config
 from memtrix_as.db.pool import Pool
-from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolSpec
+from memtrix_as.messages import Colleague, Delta, Incoming, Message, Reply, ToolSpec
 from memtrix_as.tool import Chat, Tool
 
 
@@ -44,3 +44,4 @@ class Means:
     config: Config
     read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
     services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
+    colleagues: Callable[[], Sequence[Colleague]] = tuple  # what agents know of each other

@@ -26,7 +26,7 @@ async def heard(means: Means, item: Item, incoming: Incoming) -> tuple[list[Said
     parts = [(item.id, incoming)]
     if incoming.attachments:
         parts += await _following(means, item, incoming)
-    crowd = item.humans > 1
+    crowd = item.humans > 1 or item.hops > 0  # the model has to know who speaks
     said, problems = [], []
     keeper: Attachments = means.services[Attachments]
     for item_id, part in parts:

@@ -1,17 +1,22 @@
-"""A turn: one human message, from the inbox to the words that answer it."""
+"""A turn: one message of a human or an agent, from the inbox to the words that answer it."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from memtrix_as.agent import context, loop, notices, together
+from memtrix_as.agent import consult as consults
+from memtrix_as.agent import context, loop, notices, taint, together
+from memtrix_as.agent.consult import Consults, ToAgent
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.agent.offer import offered
+from memtrix_as.agent.outlet import Outlet, ToRoom
+from memtrix_as.agent.people import others
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
-from memtrix_as.db import approvals, corrections, outbox, sessions, turns
+from memtrix_as.db import approvals, consultations, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.db.queue import Lease
@@ -22,7 +27,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import Stream, ToolContext
+from memtrix_as.tool import ToolContext
 
 log = logging.getLogger(__name__)
 
@@ -39,25 +44,47 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         log.info("%s was shown the door of %s: nobody is there to answer", item.agent, item.room_id)
         return False
     incoming = means.read(item.payload, item.agent)
-    crowd = item.humans > 1
     said, problems = await together.heard(means, item, incoming)
     turn = await turns.begin(means.pool, item, incoming.sender, incoming.place.thread, said)
     for problem in problems:
         await outbox.say_once(means.pool, item.lane, incoming.place, problem, turn.id)
     if turn.state != "running":
         return False
-    reply_to = incoming.event_id if crowd else None
+    reply_to = incoming.event_id if item.humans > 1 else None
     stream = means.chat.stream(turn.id, incoming.place, incoming.event_id, reply_to)
-    work = _Work(means, item, lease, turn, incoming, stream)
+    return await _work(_Work(means, item, lease, turn, incoming, ToRoom(
+        means, item, lease, turn, incoming.place, stream,
+        # The thread for what is not the answer: that of the message, or one that begins at it.
+        aside=incoming.place.thread or incoming.event_id, reply_to=reply_to,
+    )))  # fmt: skip
+
+
+async def consult(means: Means, item: Item, lease: Lease) -> bool:
+    """Answer another agent's question; every way out of here is an answer to its call."""
+    c = await consultations.of_item(means.pool, item.id)
+    if c is None or c.state != "open":
+        return False  # nobody waits for the answer any more
+    incoming, said = await consults.heard(means, c, item)
+    turn = await turns.begin(means.pool, item, incoming.sender, None, said)
+    if turn.state != "running":
+        return False
+    root = await consultations.root(means.pool, c.root_id)
+    outlet = ToAgent(means, item, lease, turn, c, consults.working(means, turn.id, root))
+    return await _work(_Work(means, item, lease, turn, incoming, outlet, depth=len(c.chain)))
+
+
+async def _work(work: "_Work") -> bool:
+    """Run a turn until it has ended, or waits."""
+    means, turn, item = work.means, work.turn, work.item
     try:
         try:
-            ending = await work.run(reply_to)
+            ending = await work.run()
         finally:
-            await stream.finish()
+            await work.outlet.finish()
         if ending is None:
-            await approvals.park(means.pool, item, lease)
+            await approvals.park(means.pool, item, work.lease)
             return True
-        await turns.end(means.pool, item, lease, turn, incoming.place, ending)
+        await work.outlet.end(ending, work.outside)
         return True
     except (asyncio.CancelledError, LostTurn):
         # The human's /stop reaches us in both ways, at times in both at once.
@@ -66,41 +93,35 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         raise
 
 
+@dataclass
 class _Work:
     """What one run of a turn keeps in mind; all of it can be had again from the database."""
 
-    def __init__(
-        self,
-        means: Means,
-        item: Item,
-        lease: Lease,
-        turn: Turn,
-        incoming: Incoming,
-        stream: Stream,
-    ) -> None:
-        self._means = means
-        self._item = item
-        self._lease = lease
-        self._turn = turn
-        self._incoming = incoming
-        self._stream = stream
-        self._texts: list[str] = []  # what the turn's finished messages say
-        self._joint = ""
-        self._calls: dict[str, ToolCall] = {}  # by id
-        self.streamed = ""
+    means: Means
+    item: Item
+    lease: Lease
+    turn: Turn
+    incoming: Incoming
+    outlet: Outlet
+    depth: int = 0  # how many agents wait for this turn
+    streamed: str = ""
+    outside: str = ""  # where text from outside is from that the model has read
+    _texts: list[str] = field(default_factory=list)  # what the turn's finished messages say
+    _joint: str = ""
+    _calls: dict[str, ToolCall] = field(default_factory=dict)  # by id
 
-    async def run(self, reply_to: str | None) -> Ending | None:
+    async def run(self) -> Ending | None:
         """Run the loop to its end, storing on the way what becomes final.
 
-        None when it has to wait for a human's yes.
+        None when it has to wait for a human's yes, or another agent's answer.
         """
-        limits = self._means.config.limits
-        late = (self._item.received_at - self._incoming.sent_at).total_seconds() / 3600
-        if late > limits.catch_up_hours and self._incoming.sent_at.timestamp() > 0:
+        limits = self.means.config.limits
+        late = (self.item.received_at - self.incoming.sent_at).total_seconds() / 3600
+        if late > limits.catch_up_hours and self.incoming.sent_at.timestamp() > 0:
             return self._failed(TOO_OLD.format(hours=late))
         try:
             async with asyncio.timeout(limits.turn_timeout) as deadline:
-                return await self._converse(reply_to)
+                return await self._converse()
         except TimeoutError:
             if not deadline.expired():
                 raise  # the database's
@@ -108,40 +129,41 @@ class _Work:
         except (ModelError, ConfigError) as exc:
             return self._failed(str(exc))
 
-    async def _converse(self, reply_to: str | None) -> Ending | None:
-        config, model = self._means.config, self._means.models.get(self._turn.model)
-        tools = self._means.tools if model.tools else {}
-        place, sender = self._incoming.place, self._incoming.sender
+    async def _converse(self) -> Ending | None:
+        config, model = self.means.config, self.means.models.get(self.turn.model)
+        tools = offered(self.means, self.turn) if model.tools else {}
+        place, sender = self.incoming.place, self.incoming.sender
         ctx = ToolContext(
-            place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
-            self._turn.id, self._means.services,
+            place, sender, self.incoming.event_id, config.timezone, self.turn.session_id,
+            self.turn.id,
+            {**self.means.services, Consults: Consults(self.means, self.item, self.lease)},
         )  # fmt: skip
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
-        recalled = min(config.memory.recall_tokens, model.context // 8) if self._turn.recall else 0
+        recalled = min(config.memory.recall_tokens, model.context // 8) if self.turn.recall else 0
         share = context.persona_budget(model.context, specs + recalled)
         first = await self._persona(ctx, share)
         limit = context.budget(model.context, context.tokens(first) + specs + recalled)
         session, hits = await asyncio.gather(
-            sessions.load(self._means.pool, self._turn.session_id, limit),
+            sessions.load(self.means.pool, self.turn.session_id, limit, self.turn.id),
             self._remember(recalled),
         )
         prompt = context.fit(session, first, limit)
         shown = min((stored.id for stored in session.messages), default=0)
         await self._see(prompt.messages, model)
-        memory = reminder(hits, self._incoming.place.room_id, recalled, shown)
+        memory = reminder(hits, self.incoming.place.room_id, recalled, shown)
         context.remind(prompt.messages, memory)
         asked_by = 0
         for stored in session.messages:
-            if stored.turn_id == self._turn.id and stored.message.role == "assistant":
+            if stored.turn_id == self.turn.id and stored.message.role == "assistant":
                 asked_by = stored.id
                 self._calls = {call.id: call for call in stored.message.calls}
-                if stored.id > self._turn.said_to:
+                if stored.id > self.turn.said_to:
                     self._say(stored.message.text)
                     self._texts.append(stored.message.text)
         ctx = replace(ctx, history=prompt.messages)
         gate = Gate(
-            self._means.pool, config, self._item, self._lease, self._turn.agent_name, ctx, reply_to,
-            self._hush, self._means.chat.post, asked_by,
+            self.means.pool, config, self.item, self.lease, self.turn.agent_name, ctx,
+            self.outlet.reply_to, self._hush, self.means.chat.post, asked_by,
         )  # fmt: skip
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, gate,
@@ -152,9 +174,10 @@ class _Work:
                 self._texts.append(reply.message.text)
                 self._joint = "\n\n"
                 if not reply.message.calls:
-                    return self._done(reply, reply_to, prompt.crowded)
+                    self.outside = "; ".join(taint.sources(prompt.messages)[:1])
+                    return self._done(reply, prompt.crowded)
             gate.message_id = await self._store(reply) or gate.message_id
-        if not gate.waiting:
+        if not loop.unanswered(prompt.messages):
             raise ModelEmpty(EMPTY)
         return None
 
@@ -165,21 +188,24 @@ class _Work:
         company, seen = await asyncio.gather(
             companies.of(place.room_id, speaker=ctx.sender), persona.look(place.agent)
         )
-        now, name = datetime.now(ctx.timezone), self._turn.agent_name
-        text = await persona.prompt(place.agent, company, now, limit, name=name, seen=seen)
+        now, name = datetime.now(ctx.timezone), self.turn.agent_name
+        known = others(self.means.colleagues(), place.agent)
+        text = await persona.prompt(
+            place.agent, company, now, limit, name=name, seen=seen, others=known
+        )
         return Message("system", text)
 
     async def _see(self, messages: list[Message], model: NamedModel) -> None:
         """Show the newest pictures to a model that can see."""
-        attachments: Attachments = self._means.services[Attachments]
+        attachments: Attachments = self.means.services[Attachments]
         most = max(1, min(MOST_SEEN, model.context // 4096)) if model.vision else 0
-        await attachments.show(self._incoming.place.agent, messages, most)
+        await attachments.show(self.incoming.place.agent, messages, most)
 
     async def _remember(self, budget: int) -> list[Hit]:
         """What the agent remembers of the human's message."""
         if not budget:
             return []
-        incoming, memory = self._incoming, self._means.services[Recollection]
+        incoming, memory = self.incoming, self.means.services[Recollection]
         place, sender = incoming.place, incoming.sender
         found: list[Hit] = await memory.before(place.agent, place.room_id, sender, incoming.text)
         return found
@@ -192,26 +218,24 @@ class _Work:
             piece = (self._joint if self.streamed else "") + text
             self._joint = ""
             self.streamed += piece
-            self._stream.feed(piece)
+            self.outlet.feed(piece)
 
     async def _hush(self) -> str:
         """Show no more, and hand over what was said: a question comes after it."""
-        await self._stream.finish()
+        await self.outlet.finish()
         said, self.streamed, self._texts = self.streamed, "", []
         return said
 
     async def _store(self, reply: Reply) -> int | None:
         """Store a message, with what is told of it; its id if it asks for calls."""
-        pool, told = self._means.pool, self._told(reply)
+        pool, told = self.means.pool, self._told(reply)
         if told:
-            place = replace(self._incoming.place, thread=self._aside)
+            place = replace(self.incoming.place, thread=self.outlet.aside)
             async with pool.acquire() as connection, connection.transaction():
                 stored = await self._append(connection, reply)
                 for text in told:
-                    await outbox.say(
-                        connection, self._item.lane, place, text, turn_id=self._turn.id
-                    )
-            self._means.chat.post(self._item.lane)
+                    await outbox.say(connection, self.item.lane, place, text, turn_id=self.turn.id)
+            self.means.chat.post(self.item.lane)
         else:
             stored = await self._append(pool, reply)
         return stored if reply.message.calls else None
@@ -220,55 +244,54 @@ class _Work:
         message = reply.message
         stored = await sessions.append(
             db,
-            self._lease,
-            self._turn.session_id,
-            self._turn.id,
+            self.lease,
+            self.turn.session_id,
+            self.turn.id,
             (message, context.tokens(message)),
-            model=self._turn.model if message.role == "assistant" else None,
+            model=self.turn.model if message.role == "assistant" else None,
             usage=reply.usage,
         )
         if stored is None:
-            raise LostTurn(f"turn {self._turn.id} was ended meanwhile")
+            raise LostTurn(f"turn {self.turn.id} was ended meanwhile")
         return stored
-
-    @property
-    def _aside(self) -> str:
-        """The thread for what is not the answer: that of the message, or one that begins at it."""
-        return self._incoming.place.thread or self._incoming.event_id
 
     def _told(self, reply: Reply) -> list[str]:
         """What those are told who want to see reasoning and tool calls."""
         message = reply.message
         told: list[str] = []
         self._calls |= {call.id: call for call in message.calls}
-        if self._turn.reasoning and message.reasoning:
+        if self.outlet.aside is None:
+            return told
+        if self.turn.reasoning and message.reasoning:
             told.append(notices.thought(message.reasoning))
         call = self._calls.get(message.call_id or "")
-        if self._turn.verbose and call:
+        # An exchange between agents is shown as such.
+        exchange = call and call.name == consults.ASK and not message.failed
+        if self.turn.verbose and call and not exchange:
             told.append(
                 notices.called(call, message.text, failed=message.failed, seconds=reply.seconds)
             )
         return told
 
-    def _done(self, last: Reply, reply_to: str | None, crowded: bool) -> Ending:
+    def _done(self, last: Reply, crowded: bool) -> Ending:
         text = "\n\n".join(t.strip() for t in self._texts if t.strip())
         if not text:
             raise ModelEmpty(EMPTY)
-        words = [Outgoing(t, "notice", thread=self._aside) for t in self._told(last)]
+        words = [Outgoing(t, "notice", thread=self.outlet.aside) for t in self._told(last)]
         return Ending(
             "done",
             message=(last.message, context.tokens(last.message)),
-            model=self._turn.model,
+            model=self.turn.model,
             usage=last.usage,
-            words=[*words, Outgoing(text, "text", reply_to)],
+            words=[*words, Outgoing(text, "text", self.outlet.reply_to)],
             condense=crowded,
         )
 
     def _failed(self, why: str) -> Ending:
         why = redact(why)  # a provider may quote what it was sent
-        log.warning("Turn %d failed: %s", self._turn.id, why)
+        log.warning("Turn %d failed: %s", self.turn.id, why)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
-        words.append(Outgoing(why, "notice", self._incoming.event_id))
+        words.append(Outgoing(why, "notice", self.incoming.event_id))
         # Said to the model too: after two questions in a row some models refuse to go on.
         message = Message("assistant", f"(I gave no answer: {why})")
         return Ending("failed", (message, context.tokens(message)), words=words, error=why)

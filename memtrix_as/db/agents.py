@@ -151,3 +151,130 @@ async def known(pool: Pool, agent: Agent) -> None:
 async def unknown(pool: Pool) -> None:
     """The homeserver is another than it was: it has been told nothing."""
     await pool.execute("update agents set registered = false, shown_name = null, avatar = null")
+
+
+async def leave(connection: Connection, name: str, *, purge: bool) -> None:
+    """Let an agent do nothing more: from here on it only goes out of its rooms."""
+    await connection.execute(
+        "update agents set state = 'leaving', purge = $2 where name = $1", name, purge
+    )
+
+
+async def archive(pool: Pool, name: str) -> None:
+    """Keep the data of an agent that has left its rooms; name and user id are free again."""
+    await pool.execute(
+        """
+        update agents set state = 'archived', user_id = '', registered = false, shown_name = null,
+            avatar = null
+        where name = $1 and state = 'leaving'
+        """,
+        name,
+    )
+
+
+async def restore(connection: Connection, name: str, user_id: str, display_name: str) -> None:
+    """Have an archived agent back."""
+    await connection.execute(
+        """
+        update agents set state = 'active', user_id = $2, display_name = $3
+        where name = $1 and state = 'archived'
+        """,
+        name,
+        user_id,
+        display_name,
+    )
+
+
+async def purge(pool: Pool, name: str) -> None:
+    """Delete an agent that has left its rooms, or is archived, with all that it knew."""
+    async with pool.acquire() as connection, connection.transaction():
+        if not await connection.fetchval(
+            "select true from agents where name = $1 and state <> 'active' for update", name
+        ):
+            return
+        for statement in PURGE:
+            await connection.execute(statement, name, timeout=600)
+
+
+_TURNS = "select t.id from turns t join sessions s on s.id = t.session_id where s.agent = $1"
+# From what points to what is pointed at; the memory goes with the agent's own row.
+PURGE = (
+    "delete from approvals where agent = $1",
+    "delete from consultations where caller = $1 or asked = $1",
+    "delete from sent where outbox_id in (select id from outbox where agent = $1)",
+    "update outbox set replaces = null where agent = $1 and replaces is not null",
+    "delete from outbox where agent = $1",
+    f"update outbox set turn_id = null where turn_id in ({_TURNS})",
+    f"update persona_versions set turn_id = null where turn_id in ({_TURNS})",
+    f"update journal_entries set turn_id = null where turn_id in ({_TURNS})",
+    "delete from messages where session_id in (select id from sessions where agent = $1)",
+    f"delete from turns where id in ({_TURNS})",
+    "delete from sessions where agent = $1",
+    "delete from inbox where agent = $1",
+    "delete from agents where name = $1",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What belongs to an agent, as far as the database knows."""
+
+    rooms: int
+    sessions: int
+    messages: int
+    days: int  # of its journal
+    passages: int  # of its memory
+
+
+async def holdings(pool: Pool, name: str) -> Holdings:
+    """What would go with an agent."""
+    row = await pool.fetchrow(
+        """
+        select
+            (select count(*) from members join agents using (user_id) where name = $1) as rooms,
+            (select count(*) from sessions where agent = $1) as sessions,
+            (select count(*) from messages m join sessions s on s.id = m.session_id
+             where s.agent = $1) as messages,
+            (select count(distinct day) from journal_entries
+             where agent = $1 and removed_at is null) as days,
+            (select count(*) from passages where agent = $1) as passages
+        """,
+        name,
+    )
+    return Holdings(**row)
+
+
+async def undone(connection: Connection, name: str) -> list[tuple[str, int, str]]:
+    """Turns of an agent that are under way, locked, the oldest first: lane, id, state."""
+    await connection.execute(
+        """
+        select from inbox where agent = $1 and done_at is null order by id for update
+        """,
+        name,
+    )
+    rows = await connection.fetch(
+        """
+        select i.lane, i.id, t.state from inbox i join turns t using (id)
+        where i.agent = $1 and i.done_at is null order by i.id
+        """,
+        name,
+    )
+    return [(row["lane"], row["id"], row["state"]) for row in rows]
+
+
+async def drop_waiting(connection: Connection, name: str) -> None:
+    """Let nothing more be done that waits for an agent, or be sent that it has not begun to say."""
+    await connection.execute(
+        """
+        update inbox set done_at = now(), error = 'its agent is gone'
+        where agent = $1 and done_at is null
+        """,
+        name,
+    )
+    await connection.execute(
+        """
+        update outbox set failed = 'the agent is gone'
+        where agent = $1 and sent_at is null and failed is null and replaces is null
+        """,
+        name,
+    )

@@ -11,15 +11,14 @@ from typing import Any, Literal
 
 from memtrix_as.db import inbox, queue
 from memtrix_as.db.inbox import Item
+from memtrix_as.db.offers import OFFER, OFFERED
 from memtrix_as.db.pool import Connection, Pool, clean
-from memtrix_as.db.queue import Lease, held
-from memtrix_as.errors import LostTurn
+from memtrix_as.db.queue import Lease
 from memtrix_as.messages import Place, ToolCall
 
 State = Literal["open", "approved", "denied", "expired", "withdrawn"]
 
 ENDED = "⏹ **Withdrawn**: it was not run."
-OFFERED = ["✅", "❌"]  # the agent puts them there, to be clicked on
 COLUMNS = """id, turn_id, agent, room_id, tool, arguments, question, question_id, asked, state,
     expires_at, expires_at <= now() as overdue, answered_at, answered_by, told, wary"""
 
@@ -56,6 +55,7 @@ class Question:
     thread: str | None
     event_ids: Sequence[str]  # its own, and of what shows how it ended
     open: bool
+    offer: bool = False  # nothing waits for the answer
 
 
 async def deadline(pool: Pool, seconds: float) -> datetime:
@@ -106,7 +106,7 @@ class Asking:
 async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> None:
     """Put a question and its call into the database, once; LostTurn if the turn is not ours."""
     async with pool.acquire() as connection, connection.transaction():
-        await _mine(connection, item, lease)
+        await inbox.hold_turn(connection, item, lease)
         if await connection.fetchval(
             "select true from approvals where message_id = $1 and call_id = $2",
             a.message_id,
@@ -171,32 +171,23 @@ async def _say_before(connection: Connection, item: Item, place: Place, a: Askin
 
 
 async def park(pool: Pool, item: Item, lease: Lease) -> bool:
-    """Let the turn wait for its answers; False when there is none to wait for any more."""
+    """Let the turn wait for answers of humans and agents; False when there are none to wait for."""
     async with pool.acquire() as connection, connection.transaction():
-        await _mine(connection, item, lease)
+        await inbox.hold_turn(connection, item, lease)
         parked = await connection.fetchval(
             """
             update turns set state = 'parked' where id = $1 and state = 'running'
-                and exists (select from approvals where turn_id = $1 and state = 'open')
+                and (exists (select from approvals
+                             where turn_id = $1 and state = 'open' and tool <> $2)
+                     or exists (select from consultations where turn_id = $1 and state = 'open'))
             returning true
             """,
             item.id,
+            OFFER,
         )
         # What got as far as a question does not kill the process that works on it.
         await connection.execute("update inbox set attempts = 0 where id = $1", item.id)
     return bool(parked)
-
-
-async def _mine(connection: Connection, item: Item, lease: Lease) -> None:
-    await inbox.hold(connection, item.id)
-    if not await connection.fetchval(
-        f"select exists (select from turns where id = $1 and state = 'running') "
-        f"and {held('$2', '$3')}",
-        item.id,
-        lease.job_id,
-        lease.worker_id,
-    ):
-        raise LostTurn(f"turn {item.id} was ended meanwhile")
 
 
 async def hold(connection: Connection, approval_id: int) -> Approval | None:
@@ -262,7 +253,7 @@ def closing(turn: str) -> str:
     return f"""
     closed as (
         update approvals set state = 'withdrawn', answered_at = now()
-        where state = 'open' and turn_id = ({turn}) returning *),
+        where state = 'open' and turn_id = ({turn}) and tool <> '{OFFER}' returning *),
     shown as (
         insert into outbox (lane, room_id, agent, kind, text, replaces)
         select agent || ' ' || room_id, room_id, agent, 'notice',
@@ -332,6 +323,7 @@ async def questions(
             select distinct coalesce(o.replaces, o.id) as id
             from sent s join outbox o on o.id = s.outbox_id where s.event_id = any($2))
         select a.id, a.agent, a.room_id, t.thread, a.state = 'open' as open,
+            a.tool = $3 as offer,
             array(select event_id from sent s join outbox o on o.id = s.outbox_id
                   where o.id = a.question_id or o.replaces = a.question_id and o.kind = 'notice')
                 as event_ids
@@ -342,6 +334,7 @@ async def questions(
         """,
         list(rooms),
         list(events),
+        OFFER,
     )
     return [Question(**row) for row in rows]
 

@@ -10,7 +10,9 @@ from memtrix_as.db.pool import DOWN
 
 log = logging.getLogger(__name__)
 
-PASSAGES = "memtrix_passages"  # rung by a trigger
+# Each rung by a trigger.
+PASSAGES = "memtrix_passages"
+AGENTS = "memtrix_agents"
 
 
 async def listen(dsn: str, channel: str, ring: Callable[[], None]) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from memtrix_as.db import approvals, conversations, passages, queue
+from memtrix_as.db import approvals, consultations, conversations, inbox, passages, queue
+from memtrix_as.db.consultations import Consultation
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.messages import Message
 
@@ -88,7 +89,14 @@ async def running(connection: Connection, lane: str) -> int | None:
 
 async def stop(connection: Connection, lane: str, turn_id: int) -> None:
     """End a running turn because the human said so; its open calls are answered with that."""
+    await end(connection, turn_id)
+    await queue.abort(connection, lane)
+
+
+async def end(connection: Connection, turn_id: int) -> None:
+    """The same for a turn that nobody works on at the moment."""
     await approvals.close(connection, turn_id)
+    await unask(connection, turn_id)
     await connection.execute(
         "update turns set state = 'stopped', ended_at = now() where id = $1", turn_id
     )
@@ -111,7 +119,27 @@ async def stop(connection: Connection, lane: str, turn_id: int) -> None:
         """,
         turn_id,
     )
-    await queue.abort(connection, lane)
+
+
+async def unask(connection: Connection, turn_id: int) -> None:
+    """Let nobody work any more on what a turn has asked other agents; the turn's row is locked."""
+    for asked in await consultations.open_of(connection, turn_id):
+        if await consultations.lock(connection, asked.item_id or 0) is None:
+            continue
+        await consultations.settle(connection, asked, "withdrawn", "")
+        await drop(connection, asked)
+
+
+async def drop(connection: Connection, asked: Consultation) -> None:
+    """End the asked agent's turn on a question that nobody waits for any more."""
+    item_id, lane = asked.item_id or 0, inbox.consults(asked.asked)
+    state = await connection.fetchval("select state from turns where id = $1", item_id)
+    if state is None:
+        await inbox.finish(connection, item_id, "nobody waits for the answer")
+    elif state == "running":
+        await stop(connection, lane, item_id)
+    elif state == "parked":
+        await end(connection, item_id)
 
 
 async def give_up_draft(pool: Pool, turn_id: int, lane: str, text: str) -> None:
@@ -133,6 +161,7 @@ async def give_up_draft(pool: Pool, turn_id: int, lane: str, text: str) -> None:
 async def restart(connection: Connection, lane: str, turn_id: int) -> None:
     """Let a running turn begin again, with what its human has said and nothing else."""
     await approvals.close(connection, turn_id)
+    await unask(connection, turn_id)
     await connection.execute("update turns set state = 'running' where id = $1", turn_id)
     await connection.execute("delete from messages where turn_id = $1 and role <> 'user'", turn_id)
     await queue.abort(connection, lane)
@@ -169,6 +198,7 @@ async def others(connection: Connection, turn_id: int, event_id: str) -> bool:
 async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
     """Take a running turn back: its messages, and what of it stands in the room."""
     await approvals.forget(connection, turn_id)
+    await unask(connection, turn_id)
     await connection.execute(
         "update turns set state = 'withdrawn', ended_at = now() where id = $1", turn_id
     )

@@ -9,6 +9,7 @@ from memtrix_as.db import queue
 from memtrix_as.db.pool import Connection, Pool, to_json
 from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
+from memtrix_as.messages import AMONG_AGENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Arrival:
     event_id: str | None
     payload: Any
     people: tuple[str, ...] | None = None  # the humans in the room; None: look when it is stored
+    hops: int = 0  # how many agents have handed it on
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,18 @@ class Item:
     present: bool  # the agent is in the room
     humans: int  # how many are in the room; of many, two
     speaker: str | None  # the display name of the event's sender there
+    hops: int = 0  # how many agents have handed it on
+    gone: bool = False  # its agent is there no more
 
 
 def turns(agent: str, room_id: str) -> str:
     """The lane of an agent's turns in a room."""
     return f"{agent} {room_id}"
+
+
+def consults(agent: str) -> str:
+    """The lane of what other agents ask an agent: one after the other, but for what is parked."""
+    return f"{AMONG_AGENTS}{agent}"
 
 
 def controls(room_id: str, agent: str = "") -> str:
@@ -65,14 +74,15 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
     await db.execute(
         f"""
         with arrived as (
-            insert into inbox (lane, kind, room_id, agent, event_id, payload, people)
-            select lane, kind, room_id, agent, event_id, payload,
-                case when kind = 'message' then coalesce(
+            insert into inbox (lane, kind, room_id, agent, event_id, payload, hops, people)
+            select lane, kind, room_id, agent, event_id, payload, hops,
+                case when kind in ('message', 'question') then coalesce(
                     (select array_agg(p) from jsonb_array_elements_text(people::jsonb) p),
                     array(select user_id from members m where m.room_id = a.room_id
                           and user_id not in (select user_id from agents))) end
             from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[],
-                $7::text[]) as a (lane, kind, room_id, agent, event_id, payload, people)
+                $7::text[], $8::int[])
+                as a (lane, kind, room_id, agent, event_id, payload, people, hops)
             on conflict do nothing
             returning lane),
         woken as (
@@ -90,6 +100,7 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         [a.payload for a in arrivals],
         # As text: asyncpg takes a list within a list for one more dimension of the array.
         [None if a.people is None else to_json(a.people) for a in arrivals],
+        [a.hops for a in arrivals],
     )
 
 
@@ -97,18 +108,25 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
     """The oldest unhandled item of the lane, its attempts counted; None when all is done.
 
     None as well when that item's turn is parked until a human answers, and when the lease is
-    lost: what waits is then another worker's.
+    lost: what waits is then another worker's. Among agents a parked turn lets others pass: were
+    each to wait for the other, nobody would go on.
     """
     row = await pool.fetchrow(
         f"""
         with item as (
             update inbox set attempts = attempts + 1
             where id = (
-                select id from inbox where lane = $1 and done_at is null order by id limit 1)
+                select id from inbox i where lane = $1 and done_at is null
+                  and not (left(lane, 1) = '{AMONG_AGENTS}' and exists (
+                        select from turns where turns.id = i.id and state = 'parked'))
+                order by id limit 1)
               and not exists (select from turns where turns.id = inbox.id and state = 'parked')
               and {held("$2", "$3", lock="")}
-            returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts)
+            returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts,
+                hops)
         select item.*,
+            agent <> '' and not exists (
+                select from agents where name = item.agent and state = 'active') as gone,
             exists (select from outbox
                     where lane = $1 and sent_at is null and failed is null) as unsent,
             exists (select from members join agents using (user_id)
@@ -166,6 +184,19 @@ async def hold(connection: Connection, item_id: int) -> None:
         "select true from inbox where id = $1 and done_at is null for update", item_id
     ):
         raise LostTurn(f"item {item_id} was handled elsewhere")
+
+
+async def hold_turn(connection: Connection, item: Item, lease: Lease) -> None:
+    """Lock the item of a running turn until commit; LostTurn if the turn is not ours any more."""
+    await hold(connection, item.id)
+    if not await connection.fetchval(
+        f"select exists (select from turns where id = $1 and state = 'running') "
+        f"and {held('$2', '$3')}",
+        item.id,
+        lease.job_id,
+        lease.worker_id,
+    ):
+        raise LostTurn(f"turn {item.id} was ended meanwhile")
 
 
 async def give_back(pool: Pool, item: Item) -> None:

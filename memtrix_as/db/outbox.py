@@ -28,6 +28,7 @@ class Row:
     attempts: int
     draft: int | None  # the row of the draft that this completes
     content: Any = None  # kind "file": the finished content of the event
+    hops: int = 0  # of the message that it answers
 
 
 async def say(
@@ -182,7 +183,7 @@ async def waiting(pool: Pool, lane: str) -> list[Row]:
             where lane = $1 and sent_at is null and failed is null returning *)
         select due.id, due.key, due.room_id, due.agent, a.user_id, due.kind, due.text, due.thread,
             due.reply_to, due.target, due.attempts - 1 as attempts, due.replaces as draft,
-            due.content
+            due.content, coalesce((select hops from inbox where id = due.turn_id), 0) as hops
         from due join agents a on a.name = due.agent order by due.id
         """,
         lane,

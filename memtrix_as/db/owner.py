@@ -8,16 +8,20 @@ async def get(db: Connection | Pool) -> str | None:
     return found
 
 
-async def company(db: Connection | Pool, room_id: str) -> tuple[tuple[str, ...], str | None]:
-    """User ids of all humans that are joined to the room, and the owner's."""
+async def company(
+    db: Connection | Pool, room_id: str, speaker: str = ""
+) -> tuple[tuple[str, ...], str | None]:
+    """The humans that are joined to the room, `speaker` counted too; and the owner."""
     row = await db.fetchrow(
         """
         select array(
-            select user_id from members
-            where room_id = $1 and user_id not in (select user_id from agents)
+            select user_id from (
+                select user_id from members where room_id = $1 union select $2::text) present
+            where user_id <> '' and user_id not in (select user_id from agents)
             order by user_id) as people, (select user_id from owner) as owner
         """,
         room_id,
+        speaker,
     )
     return tuple(row["people"]), row["owner"]
 

@@ -211,8 +211,11 @@ async def recover(db: Connection | Pool) -> None:
         """
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
         select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
-        from (select lane from inbox where done_at is null and lane not in (
-                  select lane from turns join inbox using (id) where state = 'parked')
+        from (select lane from inbox i where done_at is null and case
+                  when left(lane, 1) = '~' then not exists (
+                      select from turns where turns.id = i.id and state = 'parked')
+                  else lane not in (
+                      select lane from turns join inbox using (id) where state = 'parked') end
               union select lane from outbox where sent_at is null and failed is null) as waiting
         where not exists (select from procrastinate_jobs j
                           where j.lock = waiting.lane and j.status in ('todo', 'doing'))

@@ -48,13 +48,17 @@ async def intake(pool: Pool) -> AsyncIterator[Connection]:
             raise DatabaseError("events could not be stored")
 
 
-async def note(connection: Connection, event_ids: Collection[str]) -> set[str]:
-    """Note that these events were taken in; those of them that are new."""
+async def note(connection: Connection, event_ids: Collection[str]) -> tuple[set[str], int]:
+    """Note that these events were taken in; those of them that are new, and `agents.version`."""
     rows = await connection.fetch(
-        "insert into events select unnest($1::text[]) on conflict do nothing returning event_id",
+        """
+        with new as (
+            insert into events select unnest($1::text[]) on conflict do nothing returning event_id)
+        select event_id, (select version from world) as version from new
+        """,
         sorted(set(event_ids)),
     )
-    return {row["event_id"] for row in rows}
+    return {row["event_id"] for row in rows}, (rows[0]["version"] or 0) if rows else 0
 
 
 async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Room]:

@@ -18,6 +18,7 @@ class Stored:
     tokens: int
     message: Message
     shared: bool = True  # all humans who are in the room now were there
+    ended: bool = True  # the turn that it is of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,12 @@ class Status:
 MOST = 1000  # messages of a session that are looked at for one turn
 
 
-async def load(pool: Pool, session_id: int, budget: int) -> Session:
-    """The session, its newest messages up to `budget` tokens (at least one turn's)."""
+async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Session:
+    """The session, its newest messages up to `budget` tokens (at least one turn's).
+
+    As it is for the turn `turn_id`: its messages come last, and of other turns only what ended,
+    each turn in one piece. Among agents several turns of a session may be under way.
+    """
     rows = await pool.fetch(
         f"""
         with newest as (
@@ -68,7 +73,9 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
              order by o.id limit 1) as before,
             coalesce((select t.ended_at is null
                           or coalesce(t.people, array[t.sender]) @> present.people
-                      from turns t where t.id = m.turn_id), true) as shared
+                      from turns t where t.id = m.turn_id), true) as shared,
+            coalesce((select t.ended_at is not null from turns t where t.id = m.turn_id), true)
+                as ended
         from fitting join messages m using (id), (
             select array(select user_id from members where room_id = s.room_id
                          and user_id not in (select user_id from agents)) as people
@@ -78,15 +85,26 @@ async def load(pool: Pool, session_id: int, budget: int) -> Session:
         session_id,
         budget,
     )
-    stored = [Stored(row["id"], row["turn_id"], row["tokens"], _message(row), row["shared"])
-              for row in rows]  # fmt: skip
+    stored = [
+        Stored(row["id"], row["turn_id"], row["tokens"], _message(row), row["shared"], row["ended"])
+        for row in rows
+    ]
     return Session(
         session_id,
         rows[0]["summary"] if rows else "",
-        tuple(stored),
+        tuple(in_order(stored, turn_id)),
         not rows or len(rows) == rows[0]["available"] < MOST,
         (rows[0]["before"] or "") if rows else "",
     )
+
+
+def in_order(stored: Sequence[Stored], turn_id: int) -> list[Stored]:
+    """The messages as the turn `turn_id` is to see them."""
+    first: dict[int, int] = {}
+    for s in stored:
+        first.setdefault(s.turn_id or -s.id, s.id)
+    seen = [s for s in stored if s.ended or s.turn_id == turn_id or not turn_id]
+    return sorted(seen, key=lambda s: (s.turn_id == turn_id, first[s.turn_id or -s.id], s.id))
 
 
 def _message(row: Any) -> Message:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memtrix_as.db import approvals, inbox, sessions
+from memtrix_as.db import approvals, consultations, inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease, held
@@ -27,6 +27,7 @@ class Turn:
     recall: bool
     said_to: int  # the words up to this message stand in the room, before a question
     agent_name: str
+    main: bool  # it is the main agent's
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +137,17 @@ async def begin(
             where id = any($8) and id <> $1 and done_at is null and exists (select from begun)
             returning id),
         said as (
-            insert into messages (session_id, turn_id, role, text, tokens, event_id)
-            select begun.session_id, begun.id, 'user', s.text, s.tokens, s.event_id
-            from begun, unnest($8::bigint[], $9::text[], $10::int[], $11::text[]) with ordinality
-                as s (item_id, text, tokens, event_id, n)
+            insert into messages (session_id, turn_id, role, text, tokens, event_id, outside)
+            select begun.session_id, begun.id, 'user', s.text, s.tokens, s.event_id, s.outside
+            from begun, unnest($8::bigint[], $9::text[], $10::int[], $11::text[], $12::text[])
+                with ordinality as s (item_id, text, tokens, event_id, outside, n)
             where s.item_id = $1 or s.item_id in (select id from joined)
             order by s.n)
-        select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name
+        select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name,
+            a.main
         from (select * from begun union all
               select id, session_id, state, said_to from turns where id = $1) t, agents a, item
-        where a.name = $2
+        where a.name = $2 and a.state = 'active'
         """,
         item.id,
         item.agent,
@@ -158,18 +160,21 @@ async def begin(
         [clean(s.message.text) for s in said],
         [s.tokens for s in said],
         [s.event_id for s in said],
+        [clean(s.message.outside) for s in said],
     )
     if row is None:
         raise LostTurn(f"message {item.id} was changed or withdrawn, or its agent is gone")
     return Turn(**row)
 
 
-async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e: Ending) -> None:
+async def end(
+    db: Connection | Pool, item: Item, lease: Lease, turn: Turn, place: Place, e: Ending
+) -> None:
     """Commit the end of a turn, if it is still ours to end; LostTurn if it is not.
 
     One statement: the lease, the last message, the state, the inbox and the outbox together.
     """
-    rows = await pool.fetchval(
+    rows = await db.fetchval(
         END,
         turn.id,
         lease.job_id,
@@ -198,6 +203,7 @@ async def end(pool: Pool, item: Item, lease: Lease, turn: Turn, place: Place, e:
 
 async def give_up(connection: Connection, item_id: int, error: str) -> None:
     """End an item, and its turn if it has one, that cannot be handled; LostTurn if it was."""
+    asked = await consultations.lock(connection, item_id)
     await inbox.hold(connection, item_id)
     await connection.execute(
         """
@@ -214,6 +220,8 @@ async def give_up(connection: Connection, item_id: int, error: str) -> None:
         error,
     )
     await approvals.close(connection, item_id)
+    if asked:
+        await consultations.settle(connection, asked, "failed", error)
     await inbox.finish(connection, item_id, error)
 
 

@@ -86,13 +86,15 @@ def waiting(
     """The open questions of these agents that a word without a reply can mean.
 
     They must stand in the room: nobody answers what is still on its way. Within a thread, only
-    those of that thread; clients that know no threads answer from outside.
+    those of that thread; clients that know no threads answer from outside. What is merely offered
+    counts where nothing else is asked.
     """
-    return [
+    found = [
         q for q in questions
         if q.open and q.event_ids and q.room_id == room_id and q.agent in agents
         and thread in (None, q.thread)
     ]  # fmt: skip
+    return [q for q in found if not q.offer] or found
 
 
 def arrival(

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -18,7 +18,8 @@ from memtrix_as.db import approvals, inbox, outbox, rooms
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import DOWN, Connection, Pool, clean
 from memtrix_as.matrix import answers, intake
-from memtrix_as.matrix.intake import Facts, World
+from memtrix_as.matrix.directory import Directory
+from memtrix_as.matrix.intake import Facts
 
 log = logging.getLogger(__name__)
 
@@ -113,9 +114,9 @@ def _error(status: int, errcode: str, text: str) -> web.Response:
 class Store:
     """Takes events in: decides what each is, and commits all that follows at once."""
 
-    def __init__(self, pool: Pool, world: Callable[[], World]) -> None:
+    def __init__(self, pool: Pool, directory: Directory) -> None:
         self._pool = pool
-        self._world = world
+        self._directory = directory
 
     async def take(self, events: Sequence[Any]) -> None:
         """Store what is new among these events, in their order; all of it, or an exception.
@@ -142,7 +143,10 @@ class Store:
         if not known:
             return
         async with rooms.intake(self._pool) as connection:
-            new = await rooms.note(connection, [e["event_id"] for e in known])
+            new, version = await rooms.note(connection, [e["event_id"] for e in known])
+            if not new:
+                return
+            await self._directory.see(version, connection)
             fresh = []
             for event in known:
                 if event["event_id"] in new:
@@ -154,7 +158,7 @@ class Store:
         """Decide about events in order, and write what follows; intake is locked."""
         if not events:
             return
-        world = self._world()
+        world = self._directory.world()
         # Our own words coming back, which is every second event, ask nothing of their room.
         places = {e["room_id"] for e in events if not intake.is_echo(e, world)}
         view = await rooms.load(connection, places) if places else {}

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import regex
 
-from memtrix_as.config import Tools
-from memtrix_as.db import inbox, outbox
+from memtrix_as.config import Config
+from memtrix_as.db import approvals, inbox, offers, outbox
+from memtrix_as.db.offers import Offering
 from memtrix_as.db.outbox import Once
 from memtrix_as.db.pool import Pool
 from memtrix_as.errors import HomeserverError, ToolError
@@ -24,6 +25,8 @@ MOST_EMOJI = 64  # bytes; the longest in use, a couple with two colours of skin,
 # One grapheme cluster with something in it that is a picture, a flag or a sign, and no word.
 _CLUSTER = regex.compile(r"\X")
 _SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Regional_Indicator}\p{So}\u20e3]")
+OFFER = "🚪 Shall **{name}** open a room with you?"
+HOW = "React with ✅ or ❌, or answer **yes** or **no**. Or just go on writing."
 MANY_REACTIONS = f"You have reacted {MOST_REACTIONS} times to this message; that is enough."
 MANY_FILES = (
     f"You have sent {MOST_FILES} files in this turn. Tell the user, who can ask for the rest."
@@ -38,17 +41,28 @@ class RoomChannel:
         pool: Pool,
         client: Client,
         chat: MatrixChat,
-        settings: Tools,
+        config: Config,
         user_of: Callable[[str], str],
     ) -> None:
         self._pool = pool
         self._client = client
         self._chat = chat
-        self._most = settings.send_size * 1_000_000
+        self._most = config.tools.send_size * 1_000_000
+        self._seconds = config.limits.approval_timeout
         self._user_of = user_of
 
+    async def offer_room(self, ctx: ToolContext, agent: str, called: str) -> bool:
+        if ctx.place.among_agents or not await approvals.is_human(self._pool, ctx.sender):
+            return False
+        lane = inbox.turns(ctx.place.agent, ctx.place.room_id)
+        question = OFFER.format(name=called)
+        offering = Offering(ctx.turn_id, ctx.sender, question, HOW, {"agent": agent}, self._seconds)
+        await offers.offer(self._pool, lane, ctx.place, offering)
+        self._chat.post(lane)
+        return True
+
     async def react(self, ctx: ToolContext, emoji: str) -> None:
-        if not ctx.event_id:
+        if not ctx.event_id or ctx.place.among_agents:
             raise ToolError("This turn answers no message of a room, so there is none to react to.")
         sign = _one_emoji(emoji)
         what = Once(f"reaction {sign}", "reaction", sign, target=ctx.event_id)
@@ -60,6 +74,10 @@ class RoomChannel:
         return min(self._most, told or self._most)
 
     async def send_file(self, ctx: ToolContext, file: OutgoingFile, caption: str = "") -> None:
+        if ctx.place.among_agents:
+            raise ToolError(
+                "Nobody reads along here, so no file can be sent; say what is in it instead."
+            )
         # Whatever is uploaded and not sent lies about at the homeserver: look first.
         name = f"file {file.digest}"
         there = await outbox.placed(self._pool, ctx.turn_id, "file")

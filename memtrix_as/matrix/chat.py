@@ -30,7 +30,7 @@ MESSAGE = "m.room.message"
 REACTION = "m.reaction"
 LONG = 4_000  # characters
 DRAFT_LENGTH = 16_000  # characters of a growing answer that are shown
-DRAFT = {"io.memtrix.draft": True}  # in the content while more is to come
+DRAFT = {content.DRAFT: True}
 TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
 PATIENCE = 0.2  # seconds without an answer after which we show that somebody works
 FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
@@ -203,8 +203,9 @@ def contents(row: Row, draft: str | None) -> list[dict[str, Any]]:
     made = []
     for part, text in enumerate(texts):
         body = content.text(
-            text, kind=kind, thread=row.thread, reply_to=row.reply_to, key=f"{row.key}.{part}"
-        )
+            text, kind=kind, thread=row.thread, reply_to=row.reply_to, key=f"{row.key}.{part}",
+            hops=row.hops,
+        )  # fmt: skip
         if row.kind == "draft":
             return [body | DRAFT]
         made.append(content.edit(body, draft) if draft and part == 0 else body)

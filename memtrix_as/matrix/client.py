@@ -171,6 +171,22 @@ class Client:
         path = Path.v3.rooms[room_id].state[event_type][""]
         await self.request(Method.PUT, path, content, user=user)
 
+    async def create_room(self, user: str, body: Mapping[str, Any]) -> str:
+        """Make a room as `user`; its id."""
+        return str(
+            (await self.request(Method.POST, Path.v3.createRoom, body, user=user))["room_id"]
+        )
+
+    async def joined_rooms(self, user: str) -> list[str]:
+        """The rooms that `user` is in."""
+        answer = await self.request(Method.GET, Path.v3.joined_rooms, user=user)
+        return [str(room) for room in answer.get("joined_rooms", [])]
+
+    async def state(self, user: str, room_id: str, event_type: str) -> dict[str, Any]:
+        """The content of a state event with an empty key; HomeserverError if there is none."""
+        path = Path.v3.rooms[room_id].state[event_type][""]
+        return dict(await self.request(Method.GET, path, user=user))
+
     async def join(self, user: str, room_id: str) -> None:
         await self.request(Method.POST, Path.v3.rooms[room_id].join, user=user)
 

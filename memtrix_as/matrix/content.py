@@ -6,6 +6,9 @@ from typing import Any, Literal
 from memtrix_as.matrix.html import sound, to_html
 
 KEY = "io.memtrix.id"  # our own key of an event, by which it is found again after a crash
+HOPS = "io.memtrix.hops"  # how many agents have handed on the message that this answers
+THREAD = "io.memtrix.thread"  # the root of the thread that an edited event stands in
+DRAFT = "io.memtrix.draft"  # true while more of the text is to come
 FORMAT = "org.matrix.custom.html"
 
 # A whole event may have 65,536 bytes (client-server API, "Size limits"). The rest is for what the
@@ -22,6 +25,7 @@ def text(
     thread: str | None = None,
     reply_to: str | None = None,
     key: str,
+    hops: int = 0,
 ) -> dict[str, Any]:
     """An m.room.message. Longer texts must have been through `split`: what is too large for one
     event is cut off, visibly.
@@ -37,6 +41,8 @@ def text(
     }
     if key:
         content[KEY] = key
+    if hops:
+        content[HOPS] = hops
     if relation := _relation(thread, reply_to):
         content["m.relates_to"] = relation
     if (formatted := to_html(content["body"])) is not None:
@@ -98,8 +104,10 @@ def edit(content: dict[str, Any], event_id: str) -> dict[str, Any]:
         "m.new_content": new,
         "m.relates_to": {"rel_type": "m.replace", "event_id": event_id},
     }
-    if KEY in content:
-        outer[KEY] = content[KEY]
+    outer |= {key: content[key] for key in (KEY, HOPS) if key in content}
+    relation = content.get("m.relates_to", {})
+    if relation.get("rel_type") == "m.thread":
+        outer[THREAD] = relation["event_id"]
     return outer | {"body": _fitting(outer, LARGEST_EVENT)}
 
 

@@ -13,7 +13,7 @@ from memtrix_as.db.approvals import Question
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
 from memtrix_as.matrix import answers, html
-from memtrix_as.matrix.content import KEY
+from memtrix_as.matrix.content import DRAFT, HOPS, KEY, THREAD
 from memtrix_as.messages import Attachment, Incoming, Place
 
 MESSAGES = {"m.room.message", "m.sticker"}
@@ -36,6 +36,7 @@ class World:
     main: str  # name of the main agent
     roles: Mapping[str, Role]  # user id, domain or "*"
     ours: Sequence[str]  # user ids of ours that are no agents
+    hops: int = 3  # agents that may hand a message on to each other
 
     def role(self, user_id: str) -> Role:
         return role(self.roles, user_id)
@@ -72,7 +73,7 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
     if kind == "m.room.member" and isinstance(event.get("state_key"), str):
         return _member(event, room, world)
     if is_echo(event, world):
-        return Decision(echo=_echo(event))
+        return Decision(handed_on(event, room, world), echo=_echo(event))
     if world.role(sender) == "none" and kind != "m.room.redaction":
         return NOTHING  # whether somebody may redact is the homeserver's to judge
     if kind not in MESSAGES and kind not in OVERTAKING and kind != answers.REACTION:
@@ -120,6 +121,45 @@ def _one(event: Mapping[str, Any], lane: str, kind: str, agent: str = "") -> Dec
 
 def _arrival(event: Mapping[str, Any], lane: str, kind: str, agent: str) -> Arrival:
     return Arrival(lane, kind, str(event["room_id"]), agent, str(event["event_id"]), dict(event))
+
+
+def handed_on(event: Mapping[str, Any], room: Room, world: World) -> tuple[Arrival, ...]:
+    """What an agent's words hand on to other agents in the room, which they must name for that.
+
+    Each time counts; at the hop limit it ends, so that agents do not talk for ever.
+    """
+    content = content_of(event)
+    hops = content.get(HOPS, 0)
+    speaker = world.agents.get(str(event["sender"]))
+    final = content.get("msgtype") == "m.text" and not content.get(DRAFT)
+    if not final or speaker is None or event.get("type") != "m.room.message":
+        return ()
+    if not isinstance(hops, int) or not 0 <= hops < world.hops or len(room.agents) < 2:
+        return ()
+    said = _dict(content.get("m.new_content")) or content
+    relation = _dict(content.get("m.relates_to"))
+    edited = relation.get("event_id") if relation.get("rel_type") == "m.replace" else None
+    if root := _str(content.get(THREAD)):
+        said = {**said, "m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+    whole = {**event, "content": said, "event_id": _str(edited) or event["event_id"]}
+    return tuple(
+        replace(_arrival(whole, inbox.turns(name, room.room_id), "message", name), hops=hops + 1)
+        for user, name in sorted(world.agents.items())
+        if name in room.agents and name != speaker and _hands_on(said, user, name, world)
+    )
+
+
+def _hands_on(content: Mapping[str, Any], user: str, name: str, world: World) -> bool:
+    """Whether words hand the message on to an agent: "@Name" anywhere, "Name:" in front."""
+    body = content.get("body")
+    if not isinstance(body, str):
+        return False
+    formatted = content.get("formatted_body")
+    if isinstance(formatted, str) and f"https://matrix.to/#/{user}" in formatted:
+        return True
+    called, known = re.escape(world.display_names.get(name, name)), re.escape(user)
+    pattern = rf"(?<!\w)@{called}(?!\w)|\A\s*\W*{called}\W*:|\A\s*{known}"
+    return bool(re.search(pattern, body, re.IGNORECASE))
 
 
 def _echo(event: Mapping[str, Any]) -> tuple[UUID, int] | None:

@@ -1,8 +1,10 @@
 """Our users on the homeserver: the sender, the main agent, the sub-agents; made true there."""
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from weakref import WeakValueDictionary
 
 from mautrix.api import Method, Path
 
@@ -17,28 +19,69 @@ log = logging.getLogger(__name__)
 
 
 class Puppets:
-    """Registers our users and keeps what others see of them as the agents table says."""
+    """Registers our users and keeps what others see of them as the agents table says.
 
-    def __init__(self, client: Client, config: Config, pool: Pool) -> None:
+    What the homeserver was told is noted there: an agent that is as it should be costs nothing.
+    """
+
+    def __init__(
+        self, client: Client, config: Config, pool: Pool, draw: Callable[[str], bytes]
+    ) -> None:
+        """`draw` makes a picture (PNG) for a user id; it takes a moment."""
         self._client = client
         self._config = config
         self._pool = pool
+        self._draw = draw
+        self._settling: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def reconcile(self, everyone: Sequence[Agent]) -> None:
-        """Make all our users true on the homeserver; waits while that is away."""
-        sender = self._config.appservice.sender_localpart
-        await self._register(f"@{sender}:{self._config.homeserver.domain}")
-        for agent in everyone:
+    async def reconcile(self) -> None:
+        """Make all our users true on the homeserver; waits while that is away.
+
+        HomeserverError when it does not let us have the main agent.
+        """
+        service, domain = self._config.appservice, self._config.homeserver.domain
+        await self._register(f"@{service.sender_localpart}:{domain}")
+        if await self._register(f"@{service.bot_username}:{domain}"):
+            await agents.unknown(self._pool)  # it is another homeserver, or begins anew
+        for agent in await agents.load(self._pool):
             try:
-                await self._register(agent.user_id)
-                if agent.shown_name != agent.display_name:
-                    await self._show(agent)
+                await self.settle(agent)
             except HomeserverError as exc:
                 if agent.main:
                     raise
                 log.error("%s is not there: %s", agent.display_name, exc)
 
-    async def _register(self, user_id: str) -> None:
+    async def settle(self, agent: Agent) -> Agent:
+        """Make one agent true: its user, what it is called there, its picture."""
+        async with self._settling.setdefault(agent.name, asyncio.Lock()):
+            if not agent.registered:
+                await self._register(agent.user_id)
+                agent = replace(agent, registered=True)
+                await agents.known(self._pool, agent)
+            # Each change writes a membership event into every room, so only what differs is told.
+            if agent.shown_name != agent.display_name:
+                await self._tell(agent, "displayname", agent.display_name)
+                agent = replace(agent, shown_name=agent.display_name)
+                await agents.known(self._pool, agent)
+            if agent.avatar is None:
+                agent = replace(agent, avatar=await self._picture(agent))
+                await agents.known(self._pool, agent)
+            return agent
+
+    async def dismiss(self, agent: Agent) -> None:
+        """Have an agent leave all its rooms."""
+        rooms = await patiently(lambda: self._client.joined_rooms(agent.user_id))
+        for room in rooms:
+            try:
+                await patiently(lambda room=room: self._client.leave(  # type: ignore[misc]
+                    agent.user_id, room, "this agent is no more"
+                ), tries=2)  # fmt: skip
+            except HomeserverError as exc:
+                log.warning("%s cannot leave %s: %s", agent.user_id, room, exc)
+        log.info("%s has left %d rooms", agent.user_id, len(rooms))
+
+    async def _register(self, user_id: str) -> bool:
+        """See that a user is there; whether it is new."""
         localpart = user_id[1:].partition(":")[0]
         body = {
             "type": "m.login.application_service",
@@ -50,9 +93,10 @@ class Puppets:
                 lambda: self._client.request(Method.POST, Path.v3.register, body, user=user_id)
             )
             log.info("Registered %s", user_id)
+            return True
         except HomeserverError as exc:
             if exc.errcode == "M_USER_IN_USE":
-                return
+                return False
             if exc.errcode == "M_EXCLUSIVE":
                 raise HomeserverError(
                     f"The homeserver does not let us have {user_id}: its copy of the registration "
@@ -62,9 +106,27 @@ class Puppets:
                 ) from exc
             raise
 
-    async def _show(self, agent: Agent) -> None:
-        # Each call writes a membership event into every room, so only what changed is told.
-        path = Path.v3.profile[agent.user_id].displayname
-        body = {"displayname": agent.display_name}
-        await patiently(lambda: self._client.request(Method.PUT, path, body, user=agent.user_id))
-        await agents.known(self._pool, replace(agent, shown_name=agent.display_name))
+    async def _tell(self, agent: Agent, what: str, value: str) -> None:
+        path = Path.v3.profile[agent.user_id][what]
+        await patiently(
+            lambda: self._client.request(Method.PUT, path, {what: value}, user=agent.user_id)
+        )
+
+    async def _picture(self, agent: Agent) -> str:
+        """The address of the agent's picture; empty where the homeserver does not take one."""
+        data = await asyncio.to_thread(self._draw, agent.user_id)
+
+        async def whole() -> AsyncGenerator[bytes, None]:
+            yield data
+
+        try:
+            url = await self._client.upload(
+                agent.user_id, whole(), len(data), "image/png", f"{agent.name}.png"
+            )
+            await self._tell(agent, "avatar_url", url)
+        except HomeserverError as exc:
+            if exc.retryable:
+                raise
+            log.info("%s has no picture: %s", agent.user_id, exc)
+            return ""
+        return url

@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from memtrix_as.db import inbox, outbox, rooms
+from memtrix_as.db import inbox, outbox, queue, rooms
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.errors import HomeserverError
@@ -18,6 +19,8 @@ from memtrix_as.messages import Place
 log = logging.getLogger(__name__)
 
 LOOK_BACK = 100  # events
+PREVIEWS = "org.matrix.room.preview_urls"
+OPENED = "io.memtrix.opened"  # state of a room that we made: what for
 RECENT = 600.0  # seconds; a room that we came into earlier was looked at then
 ENCRYPTED = (
     "I cannot read encrypted messages. Please talk to me in a room without encryption: make a "
@@ -28,6 +31,24 @@ ENCRYPTED = (
 def _just_now(event: Mapping[str, Any]) -> bool:
     sent_at = event.get("origin_server_ts")
     return isinstance(sent_at, int) and time.time() - sent_at / 1000 < RECENT
+
+
+def plain(name: str) -> str:
+    """A name in bold that nothing in it can end."""
+    return f"**{name.replace('*', '').replace('`', '')}**"
+
+
+def _direct(human: str, key: str) -> dict[str, Any]:
+    """A direct room that is the human's as much as the agent's."""
+    return {
+        "preset": "trusted_private_chat",
+        "is_direct": True,
+        "invite": [human],
+        "initial_state": [
+            {"type": OPENED, "state_key": "", "content": {"by": key}},
+            {"type": PREVIEWS, "state_key": "", "content": {"disable": True}},
+        ],
+    }
 
 
 class Rooms:
@@ -60,6 +81,40 @@ class Rooms:
             await patiently(lambda: self._client.leave(user, item.room_id, reason), tries=1)
         except HomeserverError as exc:
             log.warning("%s cannot decline %s: %s", user, item.room_id, exc)
+
+    async def open(self, item: Item) -> None:
+        """Open a room of an agent with the human who was asked about it, and say so."""
+        world, human = self._world(), str(item.payload["human"])
+        user = next((u for u, name in world.agents.items() if name == item.agent), None)
+        if user is None:
+            return
+        name = world.display_names[item.agent]
+        try:
+            room_id = await self._opened_before(user, item) or await patiently(
+                lambda: self._client.create_room(user, _direct(human, str(item.id)))
+            )
+        except HomeserverError as exc:
+            log.warning("%s cannot open a room: %s", user, exc)
+            words = f"I could not open a room with {plain(name)}: {exc}"
+        else:
+            words = f"{plain(name)} has invited you: [the room](https://matrix.to/#/{room_id})."
+        asker = str(item.payload["agent"])
+        lane = inbox.turns(asker, item.room_id)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await inbox.hold(connection, item.id)
+            await outbox.say(connection, lane, Place(item.room_id, asker), words)
+            await queue.wake(connection, lane)
+            await inbox.finish(connection, item.id)
+
+    async def _opened_before(self, user: str, item: Item) -> str | None:
+        """The room that an earlier try has made, if one was cut short."""
+        if item.attempts < 2:
+            return None
+        for room_id in await patiently(lambda: self._client.joined_rooms(user)):
+            with suppress(HomeserverError):
+                if (await self._client.state(user, room_id, OPENED)).get("by") == str(item.id):
+                    return room_id
+        return None
 
     async def settle(self, item: Item) -> None:
         """Learn who is in a room, then sort what came from it before we knew."""
@@ -113,7 +168,7 @@ class Rooms:
                 members[str(event.get("state_key"))] = name if isinstance(name, str) else None
         async with rooms.intake(self._pool) as connection:
             ids = [e["event_id"] for e in before if isinstance(e.get("event_id"), str)]
-            new = await rooms.note(connection, ids)
+            new, _ = await rooms.note(connection, ids)
             missed = [e for e in before if e.get("event_id") in new]
             await rooms.learn(connection, room_id, members)
             waiting = await rooms.waiting(connection, room_id)
@@ -125,9 +180,7 @@ class Rooms:
     async def _no_previews(self, user: str, room_id: str) -> None:
         # A preview is a request from the homeserver to whatever address a message names.
         try:
-            await self._client.set_state(
-                user, room_id, "org.matrix.room.preview_urls", {"disable": True}
-            )
+            await self._client.set_state(user, room_id, PREVIEWS, {"disable": True})
         except HomeserverError as exc:
             log.info("URL previews stay as they are in %s: %s", room_id, exc)
 

@@ -6,6 +6,8 @@ from memtrix_as.config import Config
 from memtrix_as.db import owner
 from memtrix_as.db.pool import Connection, Pool
 
+NOBODY = ("~",)  # no user id: what all of nobody may know is not everything
+
 
 @dataclass(frozen=True, slots=True)
 class Company:
@@ -19,12 +21,14 @@ class Company:
     @property
     def known_to(self) -> tuple[str, ...] | None:
         """Whom a search must be fit for; None when that does not matter."""
-        return None if self.shared else self.people
+        if self.shared:
+            return None
+        return self.people or NOBODY
 
     @property
     def private(self) -> bool:
         """Whether nobody but the owner is present: USER.md and MEMORY.md are theirs."""
-        return self.open_files or all(user == self.owner for user in self.people)
+        return self.open_files or set(self.people) == {self.owner}
 
 
 class Companies:
@@ -40,9 +44,7 @@ class Companies:
         self, room_id: str, db: Connection | None = None, speaker: str | None = None
     ) -> Company:
         """Who is in the room now; `speaker` counts as present even if they have left since."""
-        people, noted = await owner.company(db or self._pool, room_id)
-        if speaker and speaker not in people:
-            people = (*people, speaker)
+        people, noted = await owner.company(db or self._pool, room_id, speaker or "")
         memory = self._memory
         return Company(people, memory.owner or noted, memory.shared, memory.show_owner_files)
 

@@ -59,6 +59,11 @@ class Persona:
         for file in CORE_FILES:
             self._say(agent, file, (await self._note(agent, file)).problem)
 
+    async def begin(self, db: Connection, agent: str, texts: Mapping[str, str]) -> None:
+        """Give a new agent its first texts; `keep` puts them into its folder, after the commit."""
+        for file, text in texts.items():
+            await persona.add(db, agent, file, str(clean(plain(text))), "template", placed=False)
+
     def path(self, agent: str, file: str) -> Path:
         """Where a file is; every agent's USER.md is the main agent's. PersonaError for no name."""
         if file not in CORE_FILES:
@@ -105,11 +110,12 @@ class Persona:
         *,
         name: str | None = None,
         seen: Mapping[str, Seen] | None = None,
+        others: str = "",
     ) -> str:
         """The agent's system prompt, in about `limit` tokens, for those who are present.
 
         What a caller has already is not looked up: what the agent is called, and its files as
-        `look` gave them just now.
+        `look` gave them just now. `others` is what it is told of other agents.
         """
         seen = seen or await self.look(agent)
         for file in CORE_FILES:
@@ -129,7 +135,12 @@ class Persona:
             texts[file] = text
         if name is None:
             name = (await agents.get(self.pool, agent)).display_name
-        values = {"NAME": name, "DATE": prompt.hour(now)}
+        values = {
+            "NAME": name,
+            "MAIN": self._config.main_agent.name,
+            "DATE": prompt.hour(now),
+            "AGENTS": others or prompt.NO_OTHERS,
+        }
         bare = prompt.fill(template, values | {file.removesuffix(".md"): "" for file in texts})
         fitting, cut = prompt.fit(texts, limit - prompt.tokens(bare))
         if prompt.tokens(bare) > limit:
@@ -254,7 +265,8 @@ class Persona:
             await asyncio.sleep(AN_EDITOR)
             seen = await asyncio.to_thread(core_files.look, path)
         if seen.missing:
-            seen = await self._made(path, file, known=bool(last))
+            coming = last[0].text if last and not last[0].placed else None
+            seen = await self._made(path, file, coming, known=bool(last))
         if seen.problem or seen.missing:
             return seen
         if last and not last[0].placed:
@@ -286,14 +298,15 @@ class Persona:
             await persona.add(db, home, file, version.text, version.author)
         return await asyncio.to_thread(core_files.look, path)
 
-    async def _made(self, path: Path, file: str, *, known: bool) -> Seen:
-        """A missing file, made from its template."""
+    async def _made(self, path: Path, file: str, coming: str | None, *, known: bool) -> Seen:
+        """A missing file, made of the text that is on its way, or else from its template."""
+        text = self._templates[file] if coming is None else coming
         try:
-            await asyncio.to_thread(core_files.create, path, self._templates[file])
+            await asyncio.to_thread(core_files.create, path, text)
         except OSError as exc:
             problem = f"cannot be made ({exc.strerror or exc}); let me write the folder"
-            return Seen(self._templates[file], problem=problem)
-        if known:
+            return Seen(text, problem=problem)
+        if known and coming is None:
             log.warning("%s was gone and is new; `/persona undo %s` brings it back", path, file)
         return await asyncio.to_thread(core_files.look, path)
 

@@ -9,6 +9,7 @@ UNREADABLE = "(cannot be read at the moment)"
 OWNERS_ONLY = (
     "(Kept for the person that you belong to: not shown, and not to be changed, where others read.)"
 )
+NO_OTHERS = "There are no other agents."
 FLOOR = 60  # tokens that a file keeps, however little room there is
 
 _PLACEHOLDER = re.compile(r"\{\{([A-Z]+)\}\}")

@@ -65,6 +65,20 @@ class Workspaces:
             raise ToolError(f"An agent called {agent!r} has no workspace.")
         return Workspace(self._agents / agent)
 
+    def remove(self, agent: str) -> None:
+        """Delete a sub-agent's whole folder, if there is one; no link is followed."""
+        if agent == self._main:
+            raise ToolError("The main agent's workspace stays.")
+        root = self.of(agent).root
+        if root.is_symlink():
+            root.unlink()
+        elif root.is_dir():
+            shutil.rmtree(root)
+
+    def free(self, agent: str) -> bool:
+        """Whether no folder of this name is there."""
+        return not os.path.lexists(self._agents / agent)
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:

@@ -35,8 +35,8 @@ begin
     perform pg_notify('memtrix_agents', '');
     return null;
 end $$;
-create trigger memtrix_world after insert or delete or update of user_id, display_name, main, state
-    on agents for each statement execute function memtrix_world();
+create trigger memtrix_world after insert or delete or update of user_id, display_name, main, state,
+    expertise on agents for each statement execute function memtrix_world();
 
 -- A question of one agent to another. The caller's turn is parked until it has ended.
 create table consultations (
@@ -61,18 +61,28 @@ create table consultations (
 create unique index consultations_call on consultations (message_id, call_id);
 create index consultations_turn on consultations (turn_id);
 create index consultations_item on consultations (item_id);
+create index consultations_root on consultations (root_id);
 create index consultations_due on consultations (expires_at) where state = 'open';
 
 -- What an agent is told between turns, such as who asked it what; the model sees it as a note.
-alter table messages add note boolean not null default false;
+alter table messages add note bigint references consultations on delete cascade;
+create index messages_note on messages (note) where note is not null;
 
 -- How many agents have handed a message on before it came to this one.
 alter table inbox add hops int not null default 0;
+
+-- Whoever removes an agent removes its turns: what points to them is found by these.
+create index outbox_turn on outbox (turn_id) where turn_id is not null;
+create index outbox_agent on outbox (agent, id);
+create index turns_session on turns (session_id);
+create index persona_versions_turn on persona_versions (turn_id) where turn_id is not null;
+create index journal_entries_turn on journal_entries (turn_id) where turn_id is not null;
 """
 
 DOWN = """
+drop index outbox_turn, outbox_agent, turns_session, persona_versions_turn, journal_entries_turn;
 alter table inbox drop hops;
-delete from messages where note;
+delete from messages where note is not null;
 alter table messages drop note;
 drop table consultations;
 drop trigger memtrix_world on agents;
