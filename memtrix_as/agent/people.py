@@ -161,7 +161,7 @@ class People:
         held = await agents.holdings(self._pool, agent.name)
         if self._workspaces.free(agent.name) and not agent.main:
             return Extent(held, 0, 0)
-        files, size = await asyncio.to_thread(self._workspaces.of(agent.name).count, "")
+        files, size = await asyncio.to_thread(self._workspaces.of(agent.name).extent)
         return Extent(held, files, size)
 
     async def remove(self, agent: Agent, *, purge: bool) -> str:

@@ -128,7 +128,7 @@ async def begin(
             returning id),
         begun as (
             insert into turns (id, session_id, event_id, sender, thread, people)
-            select $1, id, $4, $5, $6,
+            select $1, id, coalesce($4, ''), $5, $6,
                 array(select user_id from members where room_id = $3
                       and user_id = any (select unnest(people) from inbox where id = $1))
             from session returning id, session_id, state, said_to),

@@ -24,6 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = ("attachments", "downloads")  # emptied, perhaps, but never removed themselves
+MOST_COUNTED = 10_000  # files
 PARTIAL = ".memtrix-"  # how the name of an unfinished file begins
 
 
@@ -182,16 +183,23 @@ class Workspace:
         with self._folder(folders, path) as at, _explained(path):
             shutil.rmtree(name, dir_fd=at)
 
-    def count(self, path: str, limit: int = 10_000) -> tuple[int, int]:
-        """How many files and bytes are in a folder; counting stops at `limit` files."""
+    def extent(self) -> tuple[int, int]:
+        """How many files and bytes the whole workspace has, about."""
+        return self._count((), "")
+
+    def count(self, path: str) -> tuple[int, int]:
+        """How many files and bytes are in a folder; counting stops at MOST_COUNTED files."""
+        return self._count(paths.parts(path), path)
+
+    def _count(self, folders: tuple[str, ...], path: str) -> tuple[int, int]:
         files = size = 0
-        with self._folder(list(paths.parts(path)), path) as at:
+        with self._folder(list(folders), path) as at:
             for _, _, names, fd in os.fwalk(".", dir_fd=at, follow_symlinks=False):
                 for name in names:
                     with contextlib.suppress(OSError):
                         size += os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
                     files += 1
-                    if files >= limit:
+                    if files >= MOST_COUNTED:
                         return files, size
         return files, size
 

@@ -1,0 +1,45 @@
+"""What tests of agents do: have one made in a chat, and bring it into a room."""
+
+from memtrix_as.testing import ScriptedModel
+from memtrix_as.testing.script import Script
+from tests.rig.chat import Chat
+from tests.rig.human import Human
+from tests.rig.stage import Stage
+
+DRAFT = """\
+FIELD:
+You cook, and you know why a sauce breaks. You ask who will eat before you propose a dish.
+
+SOUL:
+You are cheerful, a little greedy, and you never waste food. You taste everything twice."""
+
+
+def drafts(model: ScriptedModel) -> Script:
+    """Answer whoever asks for the first words about an agent."""
+    script = model.on(lambda request: "new assistant" in request.last_user)
+    return script.by_default(DRAFT)
+
+
+async def make(
+    chat: Chat, model: ScriptedModel, name: str = "Dennis", what: str = "Cooking and recipes"
+) -> None:
+    """Have the main agent make one, in a chat."""
+    drafts(model)
+    model.calls("create_agent", name=name, description=what)
+    model.says(f"{name} is ready!")
+
+    def asked() -> int:
+        return sum(f"makes a new agent, {name}" in said.text for said in chat.said())
+
+    before = asked()
+    await chat.send(f"Create me an expert. Call him {name}.")
+    await chat.until(lambda: asked() > before, "the question")
+    await chat.send("yes")
+    assert await chat.reply() == f"{name} is ready!"
+
+
+async def room_with(stage: Stage, human: Human, user: str) -> Chat:
+    """A direct room of a human with this agent."""
+    room = await human.create_room(user, is_direct=True)
+    await human.sees_member(room, user)
+    return Chat(human, room, user)
