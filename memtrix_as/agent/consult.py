@@ -5,6 +5,7 @@ What the asked agent is told and remembers is for the humans on whose behalf it 
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from memtrix_as.agent import context, marking, questions, taint
@@ -41,7 +42,6 @@ DEEP = (
     "Answer without it."
 )
 ENOUGH = f"{{name}} was not asked: {MOST} questions among agents are enough for one message."
-GONE = "{name} is not there any more."
 LATE = "{name} gave no answer within {seconds:.0f} seconds."
 
 
@@ -53,20 +53,22 @@ class Consults:
         self._item = item
         self._lease = lease
 
-    async def ask(self, ctx: ToolContext, asked: agents.Agent, question: str) -> str:
+    async def ask(
+        self, ctx: ToolContext, find: Callable[[], Awaitable[agents.Agent]], question: str
+    ) -> str:
         """The answer, if there is one already; else Unanswered, and the turn waits for it.
 
-        ToolError if there will be none.
+        `find` says who is asked, by then perhaps there no more. ToolError if there is no answer.
         """
         known = await consultations.of_call(self._means.pool, ctx.turn_id, ctx.call_id)
         if known is None:
-            await self._put(ctx, asked, question)
-            raise Unanswered(f"{asked.display_name} is being asked")
-        if known.state == "open":
-            raise Unanswered(f"{asked.display_name} is being asked")
+            await self._put(ctx, await find(), question)
+        if known is None or known.state == "open":
+            raise Unanswered("another agent is being asked")
+        name = await called(self._means, known.asked)
         if known.state != "answered":
-            raise ToolError(f"{asked.display_name} gave no answer. {known.answer}".strip())
-        text = marking.mark(known.answer, f"the agent {asked.display_name}")
+            raise ToolError(f"{name} gave no answer. {known.answer}".strip())
+        text = marking.mark(known.answer, f"the agent {name}")
         return Outside(text) if known.answer_outside else text
 
     async def _put(self, ctx: ToolContext, asked: agents.Agent, question: str) -> None:

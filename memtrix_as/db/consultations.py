@@ -294,3 +294,18 @@ async def note(connection: Connection, c: Consultation, human: str, text: str, t
         c.outside,
         c.id,
     )
+
+
+async def forget(connection: Connection, root_id: int) -> None:
+    """Keep nothing of what a human's message had agents ask each other; all of it has ended."""
+    for statement in (
+        "delete from messages where turn_id in (select item_id from asked)",
+        "update turns set indexed = false where id in (select item_id from asked)",
+        "update inbox set payload = payload - 'question' where id in (select item_id from asked)",
+        # With what the asked agents were noted of it.
+        "delete from consultations where root_id = $1",
+    ):
+        await connection.execute(
+            f"with asked as (select item_id from consultations where root_id = $1) {statement}",
+            root_id,
+        )

@@ -162,6 +162,7 @@ async def restart(connection: Connection, lane: str, turn_id: int) -> None:
     """Let a running turn begin again, with what its human has said and nothing else."""
     await approvals.close(connection, turn_id)
     await unask(connection, turn_id)
+    await consultations.forget(connection, turn_id)
     await connection.execute("update turns set state = 'running' where id = $1", turn_id)
     await connection.execute("delete from messages where turn_id = $1 and role <> 'user'", turn_id)
     await queue.abort(connection, lane)
@@ -199,6 +200,7 @@ async def withdraw(connection: Connection, lane: str, turn_id: int) -> None:
     """Take a running turn back: its messages, and what of it stands in the room."""
     await approvals.forget(connection, turn_id)
     await unask(connection, turn_id)
+    await consultations.forget(connection, turn_id)
     await connection.execute(
         "update turns set state = 'withdrawn', ended_at = now() where id = $1", turn_id
     )

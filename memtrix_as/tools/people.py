@@ -110,5 +110,5 @@ async def ask_agent(ctx: ToolContext, name: str, message: str) -> str:
         name: what the agent is called
         message: the whole question, with all that it needs to know to answer
     """
-    asked = await ctx.get(People).find(name)
-    return await ctx.get(Consults).ask(ctx, asked, message)
+    people = ctx.get(People)
+    return await ctx.get(Consults).ask(ctx, lambda: people.find(name), message)
