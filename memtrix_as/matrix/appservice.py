@@ -19,6 +19,7 @@ from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import DOWN, Connection, Pool, clean
 from memtrix_as.matrix import answers, intake
 from memtrix_as.matrix.directory import Directory
+from memtrix_as.matrix.event import content_of, reply_to, thread
 from memtrix_as.matrix.intake import Facts
 
 log = logging.getLogger(__name__)
@@ -159,8 +160,11 @@ class Store:
         if not events:
             return
         world = self._directory.world()
-        # Our own words coming back, which is every second event, ask nothing of their room.
-        places = {e["room_id"] for e in events if not intake.is_echo(e, world)}
+        # Most of our own words coming back, which is every second event, ask nothing of their room.
+        places = {
+            e["room_id"] for e in events
+            if not intake.is_echo(e, world) or intake.handing_on(e, world) is not None
+        }  # fmt: skip
         view = await rooms.load(connection, places) if places else {}
         # First of all, so that an answer finds the question that came with it.
         echoes = [(*echo, str(e["event_id"])) for e in events if (echo := intake.echo(e, world))]
@@ -225,14 +229,14 @@ async def _questions(
     rooms = {str(e["room_id"]) for e in events if answers.may_answer(e)}
     if not rooms:
         return ()
-    contents = [intake.content_of(event) for event in events]
-    meant = {*map(answers.target, contents), *map(intake.reply_to, contents)}
+    contents = [content_of(event) for event in events]
+    meant = {*map(answers.target, contents), *map(reply_to, contents)}
     return await approvals.questions(connection, sorted(rooms), [m for m in meant if m])
 
 
 def _references(events: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
     """The events that these reply to, and the roots of the threads that they stand in."""
-    contents = [intake.content_of(event) for event in events]
-    replies = {intake.reply_to(content) for content in contents}
-    roots = {intake.thread(content) for content in contents}
+    contents = [content_of(event) for event in events]
+    replies = {reply_to(content) for content in contents}
+    roots = {thread(content) for content in contents}
     return [r for r in replies if r], [r for r in roots if r]

@@ -18,8 +18,9 @@ from memtrix_as.db.inbox import turns
 from memtrix_as.db.outbox import Row
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.errors import AttachmentError, HomeserverError
-from memtrix_as.matrix import content, intake
+from memtrix_as.matrix import content
 from memtrix_as.matrix.client import Client, patiently
+from memtrix_as.matrix.event import content_of
 from memtrix_as.matrix.html import to_text
 from memtrix_as.matrix.split import split
 from memtrix_as.messages import Place
@@ -60,7 +61,7 @@ class MatrixChat:
         except HomeserverError as exc:
             log.info("Cannot look at %s: %s", event_id, exc)
             return None
-        return to_text(intake.content_of(event)) or None
+        return to_text(content_of(event)) or None
 
     async def download(self, place: Place, source: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -185,7 +186,7 @@ class MatrixChat:
             return {}
         found: dict[int, str] = {}
         for event in events:
-            key, _, part = str(intake.content_of(event).get(content.KEY, "")).partition(".")
+            key, _, part = str(content_of(event).get(content.KEY, "")).partition(".")
             if key == str(row.key) and part.isdigit():
                 found[int(part)] = event["event_id"]
         return found

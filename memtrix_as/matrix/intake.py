@@ -14,11 +14,19 @@ from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
 from memtrix_as.matrix import answers, html
 from memtrix_as.matrix.content import DRAFT, HOPS, KEY, THREAD
-from memtrix_as.messages import Attachment, Incoming, Place
+from memtrix_as.matrix.event import (
+    attachments,
+    content_of,
+    mapping,
+    reply_to,
+    string,
+    target,
+    thread,
+)
+from memtrix_as.messages import Incoming, Place
 
 MESSAGES = {"m.room.message", "m.sticker"}
 OVERTAKING = {"m.room.encrypted": "encrypted", "m.room.redaction": "redaction"}
-FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 # What overtakes a running turn; the other commands keep their place in the lane.
 CONTROLS = {
     "stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona", "approvals",
@@ -73,7 +81,7 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
     if kind == "m.room.member" and isinstance(event.get("state_key"), str):
         return _member(event, room, world)
     if is_echo(event, world):
-        return Decision(handed_on(event, room, world), echo=_echo(event))
+        return Decision(_handed_on(event, room, world), echo=_echo(event))
     if world.role(sender) == "none" and kind != "m.room.redaction":
         return NOTHING  # whether somebody may redact is the homeserver's to judge
     if kind not in MESSAGES and kind not in OVERTAKING and kind != answers.REACTION:
@@ -123,29 +131,43 @@ def _arrival(event: Mapping[str, Any], lane: str, kind: str, agent: str) -> Arri
     return Arrival(lane, kind, str(event["room_id"]), agent, str(event["event_id"]), dict(event))
 
 
-def handed_on(event: Mapping[str, Any], room: Room, world: World) -> tuple[Arrival, ...]:
-    """What an agent's words hand on to other agents in the room, which they must name for that.
+def handing_on(event: Mapping[str, Any], world: World) -> Mapping[str, Any] | None:
+    """What an agent has said, if it may hand the message on to whom it names; finished words only.
 
     Each time counts; at the hop limit it ends, so that agents do not talk for ever.
     """
     content = content_of(event)
     hops = content.get(HOPS, 0)
-    speaker = world.agents.get(str(event["sender"]))
     final = content.get("msgtype") == "m.text" and not content.get(DRAFT)
-    if not final or speaker is None or event.get("type") != "m.room.message":
+    if not final or event.get("type") != "m.room.message" or event["sender"] not in world.agents:
+        return None
+    if not isinstance(hops, int) or not 0 <= hops < world.hops or len(world.agents) < 2:
+        return None
+    said = mapping(content.get("m.new_content")) or content
+    body = said.get("body")
+    if not isinstance(body, str) or not ("@" in body or ":" in body or "matrix.to" in str(said)):
+        return None  # nobody can be named in it
+    if not any(_hands_on(said, user, name, world) for user, name in world.agents.items()):
+        return None
+    return said
+
+
+def _handed_on(event: Mapping[str, Any], room: Room, world: World) -> tuple[Arrival, ...]:
+    """The arrivals at the agents in the room that an agent's words name."""
+    said = handing_on(event, world)
+    if said is None:
         return ()
-    if not isinstance(hops, int) or not 0 <= hops < world.hops or len(room.agents) < 2:
-        return ()
-    said = _dict(content.get("m.new_content")) or content
-    relation = _dict(content.get("m.relates_to"))
+    content = content_of(event)
+    relation = mapping(content.get("m.relates_to"))
     edited = relation.get("event_id") if relation.get("rel_type") == "m.replace" else None
-    if root := _str(content.get(THREAD)):
+    if root := string(content.get(THREAD)):
         said = {**said, "m.relates_to": {"rel_type": "m.thread", "event_id": root}}
-    whole = {**event, "content": said, "event_id": _str(edited) or event["event_id"]}
+    whole = {**event, "content": said, "event_id": string(edited) or event["event_id"]}
+    hops = content.get(HOPS, 0) + 1
     return tuple(
-        replace(_arrival(whole, inbox.turns(name, room.room_id), "message", name), hops=hops + 1)
+        replace(_arrival(whole, inbox.turns(name, room.room_id), "message", name), hops=hops)
         for user, name in sorted(world.agents.items())
-        if name in room.agents and name != speaker and _hands_on(said, user, name, world)
+        if name in room.agents and user != event["sender"] and _hands_on(said, user, name, world)
     )
 
 
@@ -195,14 +217,14 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
 
 def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> Decision:
     content = content_of(event)
-    relation = _dict(content.get("m.relates_to"))
+    relation = mapping(content.get("m.relates_to"))
     if relation.get("rel_type") == "m.replace":
         return _one(event, inbox.controls(room.room_id), "edit")
     kind = content.get("msgtype")
     if event["type"] == "m.room.message" and (not isinstance(kind, str) or kind == "m.notice"):
         return NOTHING
     text = html.to_text(content)
-    files = _attachments(event, content)
+    files = attachments(event, content)
     if not text.strip() and not files:
         return NOTHING
     if not files and (answered := _answer(event, text, room, world, facts)):
@@ -279,7 +301,7 @@ def directly(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
 
 
 def _mentions(content: Mapping[str, Any], user: str, name: str, world: World) -> bool:
-    mentioned = _dict(content.get("m.mentions")).get("user_ids")
+    mentioned = mapping(content.get("m.mentions")).get("user_ids")
     if isinstance(mentioned, list) and user in mentioned:
         return True
     formatted = content.get("formatted_body")
@@ -311,10 +333,10 @@ def unaddressed(text: str, agents: frozenset[str], world: World) -> str:
 def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
     """Read a message event for an agent; wrong types read as absent."""
     content = content_of(event)
-    relation = _dict(content.get("m.relates_to"))
+    relation = mapping(content.get("m.relates_to"))
     if relation.get("rel_type") == "m.replace":
-        content = {**_dict(content.get("m.new_content")), "m.relates_to": {}}
-    files = _attachments(event, content)
+        content = {**mapping(content.get("m.new_content")), "m.relates_to": {}}
+    files = attachments(event, content)
     # A file's body is its name, unless there is another name: then it is a caption (spec 1.10).
     captioned = not files or content.get("filename", content.get("body")) != content.get("body")
     text = html.to_text(content) if captioned else ""
@@ -329,7 +351,7 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
         reply_to=reply_to(content),
         attachments=files,
         command=_command(text, frozenset({agent}), world),
-        target=_target(event),
+        target=target(event),
     )
 
 
@@ -337,57 +359,3 @@ def _command(text: str, agents: frozenset[str], world: World) -> tuple[str, str]
     match = COMMAND.match(unaddressed(text, agents, world))
     name = match[1].lower() if match else ""  # phones begin a line with a capital
     return (name, (match[2] or "").strip()) if match and name in COMMANDS else None
-
-
-def _target(event: Mapping[str, Any]) -> str | None:
-    """The event that an edit replaces or a redaction removes.
-
-    A redaction names it in its content since room version 11 (spec, client-server API 1.9).
-    """
-    if event.get("type") == "m.room.redaction":
-        return _str(content_of(event).get("redacts")) or _str(event.get("redacts"))
-    relation = _dict(content_of(event).get("m.relates_to"))
-    return _str(relation.get("event_id")) if relation.get("rel_type") == "m.replace" else None
-
-
-def thread(content: Mapping[str, Any]) -> str | None:
-    """The root of the thread that a message stands in."""
-    relation = _dict(content.get("m.relates_to"))
-    return _str(relation.get("event_id")) if relation.get("rel_type") == "m.thread" else None
-
-
-def reply_to(content: Mapping[str, Any]) -> str | None:
-    """The event that a message answers; in a thread only when that is more than a fallback."""
-    relation = _dict(content.get("m.relates_to"))
-    if relation.get("rel_type") == "m.thread" and relation.get("is_falling_back"):
-        return None
-    return _str(_dict(relation.get("m.in_reply_to")).get("event_id"))
-
-
-def _attachments(event: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[Attachment, ...]:
-    url = _str(content.get("url"))
-    if url is None or not (content.get("msgtype") in FILES or event.get("type") == "m.sticker"):
-        return ()
-    info = _dict(content.get("info"))
-    size = info.get("size")
-    return (
-        Attachment(
-            _str(content.get("filename")) or _str(content.get("body")) or "file",
-            _str(info.get("mimetype")) or "application/octet-stream",
-            size if isinstance(size, int) else None,
-            url,
-        ),
-    )
-
-
-def content_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of an event, whatever stands there."""
-    return _dict(event.get("content"))
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _str(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -10,9 +10,9 @@ from memtrix_as.db import inbox, outbox, queue, rooms
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
 from memtrix_as.errors import HomeserverError
-from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store
 from memtrix_as.matrix.client import Client, patiently
+from memtrix_as.matrix.event import content_of
 from memtrix_as.matrix.intake import World
 from memtrix_as.messages import Place
 
@@ -147,7 +147,7 @@ class Rooms:
             return []
         came: int | None = None
         for index, event in enumerate(events):
-            membership = intake.content_of(event).get("membership")
+            membership = content_of(event).get("membership")
             if event.get("type") != "m.room.member" or event.get("state_key") != user:
                 continue
             if membership == "join" and _just_now(event):
