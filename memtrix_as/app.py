@@ -53,6 +53,7 @@ class App:
         self._stack = AsyncExitStack()
         self._joining: asyncio.Task[None] | None = None
         self._short: set[asyncio.Task[None]] = set()
+        self.people: People | None = None  # the agents, once started
         self.ready = asyncio.Event()
 
     async def start(self) -> None:
@@ -92,7 +93,7 @@ class App:
         people = People(
             pool, config, models, persona, services[Workspaces], puppets, directory.look
         )
-        services[People] = people
+        services[People] = self.people = people
         stack.push_async_callback(people.close)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
         means = Means(

@@ -37,6 +37,8 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
         log.warning("Session %d could not be condensed: %s", session.id, exc)
         return False
     await sessions.condense(means.pool, session.id, summary, older[-1].id)
+    if Place(item.room_id, item.agent).among_agents:
+        return False  # nobody reads there
     notice = CONDENSED.format(count=len(older))
     await outbox.say(means.pool, item.lane, Place(item.room_id, item.agent), notice)
     return False

@@ -102,8 +102,8 @@ class People:
             agent = await self._added(db, name, field, used, by)
             await self._persona.begin(db, agent.name, texts)
         log.info("%s makes the agent %s (%s)", by, agent.display_name, agent.user_id)
-        await self._persona.keep(agent.name)
-        return await self._settle(agent)
+        _, settled = await asyncio.gather(self._persona.keep(agent.name), self._settle(agent))
+        return settled
 
     async def _added(self, db: Connection, name: str, field: str, model: str, by: str) -> Agent:
         everyone = await agents.load(db)

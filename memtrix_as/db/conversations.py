@@ -79,7 +79,9 @@ async def take(connection: Connection, day: Day) -> list[Line]:
             coalesce(t.people, array[t.sender]) as people,
             case when m.role = 'assistant' then a.display_name else coalesce(
                 (select display_name from members
-                 where room_id = s.room_id and user_id = t.sender), t.sender) end as speaker,
+                 where room_id = s.room_id and user_id = t.sender),
+                (select display_name from agents where user_id = t.sender and t.sender <> ''),
+                t.sender) end as speaker,
             coalesce(m.event_id, (
                 select e.event_id from outbox o join sent e on e.outbox_id = o.id
                 where o.turn_id = t.id and o.kind in ('draft', 'text')
@@ -88,6 +90,8 @@ async def take(connection: Connection, day: Day) -> list[Line]:
             join messages m on m.turn_id = t.id
         where s.agent = $1 and s.room_id = $2 and t.started_at >= $3 and t.started_at < $4
           and (m.role = 'user' or m.role = 'assistant' and t.state = 'done')
+          -- What another agent asks after it has read text from outside is that text's as well.
+          and (m.role = 'assistant' or m.outside = '')
           and t.indexed and m.text not in ('', $5)
         order by m.id
         """,

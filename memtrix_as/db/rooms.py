@@ -199,6 +199,12 @@ async def agents_in(pool: Pool, room_id: str) -> list[str]:
     return [row["user_id"] for row in rows]
 
 
+async def users_in_rooms(pool: Pool) -> set[str]:
+    """User ids of our agents that are joined to any room."""
+    rows = await pool.fetch("select distinct user_id from members join agents using (user_id)")
+    return {row["user_id"] for row in rows}
+
+
 async def say_encrypted(connection: Connection, room_id: str) -> bool:
     """True the first time that it is asked for a room: say now that we cannot read there."""
     return bool(

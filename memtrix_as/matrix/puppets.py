@@ -59,12 +59,9 @@ class Puppets:
                 agent = replace(agent, registered=True)
                 await agents.known(self._pool, agent)
             # Each change writes a membership event into every room, so only what differs is told.
-            if agent.shown_name != agent.display_name:
-                await self._tell(agent, "displayname", agent.display_name)
-                agent = replace(agent, shown_name=agent.display_name)
-                await agents.known(self._pool, agent)
-            if agent.avatar is None:
-                agent = replace(agent, avatar=await self._picture(agent))
+            if agent.shown_name != agent.display_name or agent.avatar is None:
+                _, avatar = await asyncio.gather(self._name(agent), self._picture(agent))
+                agent = replace(agent, shown_name=agent.display_name, avatar=avatar)
                 await agents.known(self._pool, agent)
             return agent
 
@@ -112,8 +109,14 @@ class Puppets:
             lambda: self._client.request(Method.PUT, path, {what: value}, user=agent.user_id)
         )
 
+    async def _name(self, agent: Agent) -> None:
+        if agent.shown_name != agent.display_name:
+            await self._tell(agent, "displayname", agent.display_name)
+
     async def _picture(self, agent: Agent) -> str:
         """The address of the agent's picture; empty where the homeserver does not take one."""
+        if agent.avatar is not None:
+            return agent.avatar
         data = await asyncio.to_thread(self._draw, agent.user_id)
 
         async def whole() -> AsyncGenerator[bytes, None]:
