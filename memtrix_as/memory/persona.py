@@ -261,7 +261,7 @@ class Persona:
         home, path = self._home(agent, file), self.path(agent, file)
         last = await persona.last(db, home, file)
         seen = await asyncio.to_thread(core_files.look, path)
-        if seen.missing and last:
+        if seen.missing and last and last[0].placed:
             await asyncio.sleep(AN_EDITOR)
             seen = await asyncio.to_thread(core_files.look, path)
         if seen.missing:
