@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from memtrix_as import __version__
 from memtrix_as.agent import permissions, persona_commands
 from memtrix_as.agent.means import Means
-from memtrix_as.db import agents, approvals, corrections, inbox, outbox, sessions
+from memtrix_as.db import (
+    agents,
+    approvals,
+    consultations,
+    corrections,
+    inbox,
+    outbox,
+    sessions,
+)
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
 from memtrix_as.db.queue import Lease
@@ -84,6 +92,10 @@ async def _help(_: _Call) -> str:
 
 async def _clear(call: _Call) -> str:
     count = await sessions.clear(call.connection, call.item.agent, call.item.room_id)
+    # With it goes what other agents were asked on behalf of those who are here.
+    companies: Companies = call.means.services[Companies]
+    company = await companies.of(call.item.room_id, call.connection, call.incoming.sender)
+    await sessions.end(call.connection, consultations.pair(call.item.agent, company.people))
     if not count:
         return "This conversation is fresh already."
     return f"A fresh conversation begins; the {count} messages before stay in my database."

@@ -191,6 +191,13 @@ async def clear(db: Connection | Pool, agent: str, room_id: str) -> int:
     )
 
 
+async def end(db: Connection | Pool, room_id: str) -> None:
+    """End the open sessions of all agents in a room."""
+    await db.execute(
+        "update sessions set ended_at = now() where room_id = $1 and ended_at is null", room_id
+    )
+
+
 async def status(db: Connection | Pool, agent: str, room_id: str) -> Status:
     """Figures of the open session."""
     row = await db.fetchrow(

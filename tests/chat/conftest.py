@@ -129,6 +129,15 @@ async def process(stage: Stage, model: ScriptedModel, tmp_path: Path) -> AsyncIt
     await process.stop()
 
 
+@pytest.fixture
+async def household(stopped: Service, stage: Stage) -> Chat:
+    """A human with the main agent; Dennis, Olga and Paul are there to be asked."""
+    for name in ("dennis", "olga", "paul"):
+        await stage.second_agent(name)
+    await stopped.start()
+    return await stage.chat()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: Any, call: Any) -> Generator[None, Any, Any]:
     """Show a failed test what the service process has logged and what it asked the homeserver."""

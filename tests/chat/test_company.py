@@ -3,9 +3,9 @@
 import pytest
 
 from memtrix_as.testing import ScriptedModel
-from tests.chat.test_consult import requests, script
 from tests.rig.chat import Chat
 from tests.rig.modes import only
+from tests.rig.people import requests, script
 from tests.rig.service import Service
 from tests.rig.stage import Stage
 

@@ -1,7 +1,9 @@
 """What tests of agents do: have one made in a chat, and bring it into a room."""
 
+from collections.abc import Callable
+
 from memtrix_as.testing import ScriptedModel
-from memtrix_as.testing.script import Script
+from memtrix_as.testing.script import Request, Script
 from tests.rig.chat import Chat
 from tests.rig.human import Human
 from tests.rig.stage import Stage
@@ -43,3 +45,16 @@ async def room_with(stage: Stage, human: Human, user: str) -> Chat:
     room = await human.create_room(user, is_direct=True)
     await human.sees_member(room, user)
     return Chat(human, room, user)
+
+
+def speaks(name: str) -> Callable[[Request], bool]:
+    """Whether a request is of the agent with this name."""
+    return lambda request: f"You are {name}," in str(request.messages[0]["content"])
+
+
+def script(model: ScriptedModel, name: str) -> Script:
+    return model.on(speaks(name))
+
+
+def requests(model: ScriptedModel, name: str) -> list[Request]:
+    return [request for request in model.requests if speaks(name)(request)]
