@@ -14,13 +14,14 @@ from memtrix_as.agent.means import Means
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import Config, redact
-from memtrix_as.db import agents
+from memtrix_as.db import agents, bell
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool, check, connect, reachable
 from memtrix_as.db.queue import Lease, Queue
 from memtrix_as.documents.extract import Documents
 from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
+from memtrix_as.foreign import Broken
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
@@ -39,6 +40,7 @@ from memtrix_as.messages import Incoming
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
 from memtrix_as.tool import Channel
+from memtrix_as.tools.base import About
 from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class App:
         self._world: World | None = None
         self._joining: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
+        self.broken: tuple[Broken, ...] = ()  # files and packages with tools or providers
 
     async def start(self) -> None:
         """Take work as soon as the port listens; `ready` once the homeserver knows us.
@@ -85,8 +88,10 @@ class App:
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
         services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
-        offered = tools.discover(config.tools.directories, config.tools.disabled)
-        means = Means(pool, chat, models, offered, config, self._read, services)
+        about = About(services[Workspaces], config.appservice.bot_username, config.timezone)
+        found = tools.discover(config.tools.directories, config.tools.disabled, about)
+        self.broken = (*models.broken, *found.broken)
+        means = Means(pool, chat, models, found.tools, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
@@ -107,6 +112,7 @@ class App:
         stack.push_async_callback(expiry.stop)
         stack.push_async_callback(keeper.stop)
         keeper.start()
+        self._later(bell.listen(dsn, bell.ANSWERS, means.answers.ring))
         if config.memory.upkeep:
             self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)

@@ -132,7 +132,7 @@ async def _result(
         refusal = await gate(call, known)
         if refusal is not None:
             return Message("tool", refusal, call_id=call.id, failed=True)
-        result = await known(ctx, call.arguments)
+        result = await known(replace(ctx, call_id=call.id), call.arguments)
         if not known.untrusted:
             return Message("tool", result, call_id=call.id)
         source = marking.source(call)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from memtrix_as.config import Config
+from memtrix_as.db.bell import Bell
 from memtrix_as.db.pool import Pool
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolSpec
 from memtrix_as.tool import Chat, Tool
@@ -44,3 +45,4 @@ class Means:
     config: Config
     read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
     services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
+    answers: Bell = field(default_factory=Bell)  # rung when a human has answered a running call

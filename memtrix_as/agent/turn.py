@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from memtrix_as.agent import context, loop, notices, together
 from memtrix_as.agent.gate import Gate
+from memtrix_as.agent.inquiry import Inquiry, Patience
 from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
@@ -22,7 +24,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import Stream, ToolContext
+from memtrix_as.tool import Human, Stream, ToolContext
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,13 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
     if turn.state != "running":
         return False
     reply_to = incoming.event_id if crowd else None
-    stream = means.chat.stream(turn.id, incoming.place, incoming.event_id, reply_to)
-    work = _Work(means, item, lease, turn, incoming, stream)
+    show = partial(means.chat.stream, turn.id, incoming.place, incoming.event_id, reply_to)
+    work = _Work(means, item, lease, turn, incoming, show)
     try:
         try:
             ending = await work.run(reply_to)
         finally:
-            await stream.finish()
+            await work.quiet()
         if ending is None:
             await approvals.park(means.pool, item, lease)
             return True
@@ -76,14 +78,15 @@ class _Work:
         lease: Lease,
         turn: Turn,
         incoming: Incoming,
-        stream: Stream,
+        show: Callable[[], Stream],
     ) -> None:
         self._means = means
         self._item = item
         self._lease = lease
         self._turn = turn
         self._incoming = incoming
-        self._stream = stream
+        self._show = show
+        self._stream = show()
         self._texts: list[str] = []  # what the turn's finished messages say
         self._joint = ""
         self._calls: dict[str, ToolCall] = {}  # by id
@@ -100,7 +103,7 @@ class _Work:
             return self._failed(TOO_OLD.format(hours=late))
         try:
             async with asyncio.timeout(limits.turn_timeout) as deadline:
-                return await self._converse(reply_to)
+                return await self._converse(reply_to, Patience(deadline))
         except TimeoutError:
             if not deadline.expired():
                 raise  # the database's
@@ -108,7 +111,14 @@ class _Work:
         except (ModelError, ConfigError) as exc:
             return self._failed(str(exc))
 
-    async def _converse(self, reply_to: str | None) -> Ending | None:
+    async def quiet(self) -> None:
+        """Show no more that somebody works."""
+        await self._stream.finish()
+
+    def _resume(self) -> None:
+        self._stream = self._show()
+
+    async def _converse(self, reply_to: str | None, patience: Patience) -> Ending | None:
         config, model = self._means.config, self._means.models.get(self._turn.model)
         tools = self._means.tools if model.tools else {}
         place, sender = self._incoming.place, self._incoming.sender
@@ -143,6 +153,8 @@ class _Work:
             self._means.pool, config, self._item, self._lease, self._turn.agent_name, ctx, reply_to,
             self._hush, self._means.chat.post, asked_by,
         )  # fmt: skip
+        human = Inquiry(gate, patience, self._means.answers, self._resume)
+        ctx = replace(ctx, services={**ctx.services, Human: human})
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, gate,
             self._feed, config.limits.tool_rounds,
@@ -196,7 +208,7 @@ class _Work:
 
     async def _hush(self) -> str:
         """Show no more, and hand over what was said: a question comes after it."""
-        await self._stream.finish()
+        await self.quiet()
         said, self.streamed, self._texts = self.streamed, "", []
         return said
 
