@@ -212,7 +212,8 @@ def build(
     except ConfigError as exc:
         raise ConfigError(f"providers.{name}.{exc}") from exc
     except Exception as exc:  # the constructor may be a stranger's
-        raise ConfigError(f"providers.{name}: {section.type} cannot be set up so: {exc}") from exc
+        told = str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
+        raise ConfigError(f"providers.{name}: {section.type} cannot be set up so: {told}") from exc
     return Plain(built, name) if kind.stream is BaseProvider.stream else built
 
 
@@ -220,7 +221,8 @@ def _kinds(hint: Any) -> tuple[type, ...]:
     """The plain types that a hint allows, none if it is more than that."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     plain = tuple(get_origin(part) or part for part in parts)
-    return plain if all(isinstance(part, type) for part in plain) else ()
+    # Any is a class since Python 3.11
+    return plain if all(isinstance(part, type) and part is not Any for part in plain) else ()
 
 
 def _fits(value: object, hint: Any) -> bool:
