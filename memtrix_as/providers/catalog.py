@@ -189,10 +189,7 @@ def build(
             + "".join(f"; {b.where} cannot be used: {b.why}" for b in broken)
         )
     parameters = inspect.signature(kind).parameters
-    try:
-        hints = get_type_hints(kind.__init__)
-    except (NameError, TypeError):  # a stranger's, that names what is not there
-        hints = {}
+    hints = _hints(kind)
     known = [key for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
     for key, value in section.options.items():
         at = f"providers.{name}.{key}"
@@ -215,6 +212,13 @@ def build(
         told = str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
         raise ConfigError(f"providers.{name}: {section.type} cannot be set up so: {told}") from exc
     return Plain(built, name) if kind.stream is BaseProvider.stream else built
+
+
+def _hints(kind: type[BaseProvider]) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind.__init__)
+    except (NameError, TypeError):  # a stranger's, that names what is not there
+        return {}
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
