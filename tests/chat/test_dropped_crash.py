@@ -14,6 +14,7 @@ from tests.rig.dropped import drop
 from tests.rig.modes import only
 from tests.rig.service import Process
 from tests.rig.stage import Stage
+from tests.rig.waiting import until
 
 pytestmark = only("direct")
 SLEEPS = """
@@ -111,7 +112,7 @@ async def test_a_tool_that_hangs_holds_up_no_stop(
     await process.start()
     model.calls("sleeps")
     await talk.send("sleep")
-    await talk.until(lambda: docks.log == ["asleep"] or None, "it to sleep", timeout=10)
+    await until(lambda: docks.log == ["asleep"], "it to sleep")
     assert await asyncio.wait_for(process.terminate(), 10) == 0
 
 
