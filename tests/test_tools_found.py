@@ -1,14 +1,17 @@
 """Tools of others: found in folders and packages file by file, and none spoils another."""
 
 import logging
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from memtrix_as import tools
+from memtrix_as.providers import catalog
+from memtrix_as.tools import discovery
 from memtrix_as.tools.discovery import Found
-from tests.rig.dropped import drop, install
+from tests.rig.dropped import ROOT, code, drop, install
 
 FINE = '''
 from memtrix_as.tool import tool
@@ -195,3 +198,9 @@ def test_installed_packages_offer_tools(
     assert told.keys() == {"pack-d", "pack-e", "pack-f"}
     assert "a tool second already" in told["pack-d"] and "5 is neither" in told["pack-f"]
     assert len(found.broken) == 4
+
+
+def test_the_entry_points_of_the_docs() -> None:
+    (text,) = code("docs/tools.md", "Helpers and packages", "toml")
+    assert list(tomllib.loads(text)["project"]["entry-points"]) == [discovery.GROUP]
+    assert f"`{catalog.GROUP}`" in (ROOT / "docs/providers.md").read_text()
