@@ -86,7 +86,7 @@ class _Work:
         self._turn = turn
         self._incoming = incoming
         self._show = show
-        self._stream = show()
+        self._shown, self._stream = True, show()
         self._texts: list[str] = []  # what the turn's finished messages say
         self._joint = ""
         self._calls: dict[str, ToolCall] = {}  # by id
@@ -113,10 +113,12 @@ class _Work:
 
     async def quiet(self) -> None:
         """Show no more that somebody works."""
+        self._shown = False
         await self._stream.finish()
 
     def _resume(self) -> None:
-        self._stream = self._show()
+        if not self._shown:  # another call may have been answered first
+            self._shown, self._stream = True, self._show()
 
     async def _converse(self, reply_to: str | None, patience: Patience) -> Ending | None:
         config, model = self._means.config, self._means.models.get(self._turn.model)

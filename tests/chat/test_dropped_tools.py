@@ -13,6 +13,7 @@ from tests.rig.dropped import drop
 from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
+from tests.rig.waiting import until
 
 pytestmark = only("direct")
 
@@ -117,6 +118,25 @@ async def test_each_question_is_asked_anew_and_always_is_a_yes_to_one(
     assert docks.log == ["tug for Ada", "Ada docked at 0"]
     await talk.send("/approvals")
     await notice(talk, "I ask for everything")
+
+
+async def test_two_calls_ask_at_once_and_nobody_works_in_the_end(
+    talk: Chat, docks: Docks, model: ScriptedModel
+) -> None:
+    model.calls("dock", {"ship": "Ada"}, "anchor", {"ship": "Bea"})
+    await talk.send("both")
+    ada, bea = await question(talk, "Ada"), await question(talk, "Bea")
+    await talk.human.react(talk.room, bea.event_id, "✅")
+    await ended(talk, "Approved", "Bea")
+    await until(lambda: "Bea anchored" in docks.log, "the second")
+    model.says("Both.")
+    await talk.human.react(talk.room, ada.event_id, "❌")
+    assert await talk.reply() == "Both."
+    assert sorted(results(model)) == ["Ada stays at sea.", "Bea: yes"]
+    await until(
+        lambda: not [t for t in asyncio.all_tasks() if t.get_name() == "working"],
+        "nothing to show any more that somebody works", timeout=5,
+    )  # fmt: skip
 
 
 async def test_a_tool_that_asks_without_an_end_hears_no(
