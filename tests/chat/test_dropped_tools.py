@@ -202,6 +202,25 @@ async def test_stop_ends_a_call_that_waits(
     assert len(docks.log) == 1
 
 
+async def test_an_edit_begins_anew_and_a_deleted_question_is_a_no(
+    talk: Chat, docks: Docks, model: ScriptedModel
+) -> None:
+    model.calls("dock", ship="Ada")
+    event_id = await talk.send("dock Ada")
+    first = await question(talk, "Ada")
+    model.calls("dock", ship="Bea")
+    await talk.edit(event_id, "dock Bea")
+    await ended(talk, "Withdrawn", "Ada")
+    second = await question(talk, "Bea")
+    await talk.send("yes", reply_to=first.event_id)
+    await notice(talk, "closed before")
+    model.says("As you like.")
+    await talk.redact(second.event_id)
+    assert await talk.reply() == "As you like."
+    assert results(model) == ["Bea stays at sea."]
+    assert docks.log == ["tug for Ada", "tug for Bea"]
+
+
 async def test_what_was_read_outside_is_told_with_the_question(
     talk: Chat, stopped: Service, docks: Docks, model: ScriptedModel
 ) -> None:
