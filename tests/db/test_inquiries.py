@@ -121,9 +121,10 @@ async def test_two_calls_at_once_ask_one_question_each(pool: Pool, tmp_path: Pat
     at = await bench(pool, tmp_path, asker, calls)
     await at.says("ask me")
     work = asyncio.create_task(at.work())
-    first, second = await asked(at, 2)
-    await at.answers(second, "yes")
-    await at.answers(first, "no")
+    await asked(at, 2)
+    ids = {r["call_id"]: r["id"] for r in await pool.fetch("select call_id, id from approvals")}
+    await at.answers(ids["b"], "yes")
+    await at.answers(ids["a"], "no")
     await at.work()
     at.means.answers.ring()
     await asyncio.wait_for(work, 10)
