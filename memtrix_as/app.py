@@ -24,6 +24,7 @@ from memtrix_as.documents import avatar
 from memtrix_as.documents.extract import Documents
 from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
+from memtrix_as.foreign import Broken
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
 from memtrix_as.matrix.channel import RoomChannel
@@ -40,6 +41,7 @@ from memtrix_as.memory.recall import Recollection
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
 from memtrix_as.tool import Channel
+from memtrix_as.tools.base import About
 from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class App:
         self._short: set[asyncio.Task[None]] = set()
         self.people: People | None = None  # the agents, once started
         self.ready = asyncio.Event()
+        self.broken: tuple[Broken, ...] = ()  # files and packages with tools or providers
 
     async def start(self) -> None:
         """Take work as soon as the port listens; `ready` once the homeserver knows us.
@@ -95,9 +98,11 @@ class App:
         )
         services[People] = self.people = people
         stack.push_async_callback(people.close)
-        offered = tools.discover(config.tools.directories, config.tools.disabled)
+        about = About(services[Workspaces], config.appservice.bot_username, config.timezone)
+        found = tools.discover(config.tools.directories, config.tools.disabled, about)
+        self.broken = (*models.broken, *found.broken)
         means = Means(
-            pool, chat, models, offered, config, directory.read, services, directory.colleagues
+            pool, chat, models, found.tools, config, directory.read, services, directory.colleagues
         )
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
@@ -119,6 +124,7 @@ class App:
         stack.push_async_callback(expiry.stop)
         stack.push_async_callback(keeper.stop)
         keeper.start()
+        self._later(bell.listen(dsn, bell.ANSWERS, means.answers.ring))
         if config.memory.upkeep:
             self._later(Upkeep(pool, config.memory.upkeep).run())
         self._later(bell.listen(dsn, bell.AGENTS, lambda: self._soon(directory.look())))

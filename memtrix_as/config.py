@@ -162,6 +162,7 @@ class Config:
     data_directory: Path = Path("data")
     workspace_directory: Path = Path("workspace")
     agents_directory: Path = Path("agents")
+    provider_directories: tuple[Path, ...] = ()  # folders with provider files
     timezone: ZoneInfo = UTC
     limits: Limits = Limits()
     logging: Annotated[Mapping[str, Any], checks.log_settings] = field(

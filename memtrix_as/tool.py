@@ -1,9 +1,11 @@
-"""What a tool is, how a typed function becomes one, and what a turn may do in its room."""
+"""What a tool is, the two ways to write one, and what a turn may do in its room."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from docstring_parser import parse
@@ -57,6 +59,7 @@ class ToolContext:
     services: Mapping[type, Any] = field(default_factory=dict)
     history: Sequence[Message] = ()  # what stands before the model; it grows while the turn runs
     call_id: str = ""  # of the call that runs
+    depth: int = 0  # how many agents have asked on, until it came to this one
 
     def get(self, kind: type[T]) -> T:
         """The service of this kind, such as the agent's journals; ToolError if there is none."""
@@ -92,6 +95,13 @@ class Channel(Protocol):
         """Send a file, after what was sent before and before what is said after."""
 
 
+class Human(Protocol):
+    """The human whose message led to the turn; a service, where a turn can ask somebody."""
+
+    async def agrees(self, ctx: ToolContext, question: str) -> bool:
+        """Ask in the room, in the middle of a call, and wait. Only a human's yes is True."""
+
+
 ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
 """Looks at a call before it runs: the question to ask the human first, or None for no need.
 
@@ -101,10 +111,13 @@ The arguments are as the model gave them, not yet validated.
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A typed async function with its policy. The policy is enforced by `agent.gate` alone."""
+    """Something to run with its policy. The policy is enforced by `agent.gate` alone.
+
+    `check` gives the arguments as `run` takes them by name; ToolError if they do not fit.
+    """
 
     spec: ToolSpec
-    arguments: type[BaseModel]
+    check: Callable[[Mapping[str, Any]], dict[str, Any]]
     run: Callable[..., Awaitable[str]]
     wants_context: bool
     confirm: bool = False  # ask the human first
@@ -123,18 +136,14 @@ class Tool:
     async def __call__(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
         """Validate and run; ToolError says what is wrong with the arguments."""
         values = self.validated(arguments)
-        return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+        try:
+            return await (self.run(ctx, **values) if self.wants_context else self.run(**values))
+        except SystemExit as exc:  # it would end the service
+            raise RuntimeError(f"{self.name} called sys.exit()") from exc
 
     def validated(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments as the function takes them; ToolError says what is wrong with them."""
-        try:
-            model = self.arguments.model_validate(dict(arguments))
-        except ValidationError as exc:
-            wrong = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()
-            )
-            raise ToolError(f"{self.name} was not run, its arguments are wrong: {wrong}") from exc
-        return {name: getattr(model, name) for name in type(model).model_fields}
+        """The arguments as they are run with; ToolError says what is wrong with them."""
+        return self.check(arguments)
 
 
 def tool(
@@ -174,8 +183,48 @@ def tool(
         schema.pop("title", None)
         spec = ToolSpec(function.__name__, text, schema)
         return Tool(
-            spec, arguments, function, wants_context, confirm, untrusted, alone, repeatable,
-            harmless, main, confirm_if, effect,
+            spec, partial(_fitting, arguments), function, wants_context, confirm, untrusted, alone,
+            repeatable, harmless, main, confirm_if, effect,
         )  # fmt: skip
 
     return declare
+
+
+def _fitting(model: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        values = model.model_validate(dict(arguments))
+    except ValidationError as exc:
+        wrong = [f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors()]
+        raise misfit(model.__name__, wrong) from exc
+    return {name: getattr(values, name) for name in model.model_fields}
+
+
+def misfit(tool: str, wrong: Sequence[str]) -> ToolError:
+    """What a model is told whose arguments do not fit."""
+    return ToolError(f"{tool} was not run, its arguments are wrong: {'; '.join(wrong)}")
+
+
+class BaseTool(ABC):
+    """The other way to write a tool: a class in a file of a tools folder.
+
+    `parameters` is a JSON Schema of an object. The constructor gets what it names of the things
+    that `tools.base.About` tells; each agent has an instance of its own. The policy stands in
+    class attributes, with the meaning that they have for `tool`.
+    """
+
+    confirm: bool = False
+    untrusted: bool = False
+    alone: bool = False
+    repeatable: bool = False
+    harmless: bool = False
+
+    def __init__(
+        self, name: str, description: str, parameters: Mapping[str, Any] | None = None
+    ) -> None:
+        self.name = name
+        self.description = description
+        self.parameters = parameters or {}
+
+    @abstractmethod
+    def execute(self, **kwargs: Any) -> Any:
+        """Do it, in a plain function or an async one, and return what the model is to read."""

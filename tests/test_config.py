@@ -91,6 +91,8 @@ def test_paths_count_from_the_folder_of_the_file(
     settings = config.load(path)
     assert settings.workspace_directory == tmp_path / "workspace"
     assert settings.tools.directories == (tmp_path / "tools", Path("/elsewhere"))
+    path = changed(tmp_path, "provider_directories", ["./providers"])
+    assert config.load(path).provider_directories == (tmp_path / "providers",)
     assert config.load(changed(tmp_path, "data_directory", "../d")).data_directory == (
         tmp_path / "../d"
     )
@@ -105,6 +107,7 @@ management: {room: "#office:memtrix.local"}
 limits: {tool_rounds: 3, turn_timeout: 60}
 logging: {level: DEBUG, loggers: {memtrix_as.db: WARNING}}
 timezone: Europe/Berlin
+provider_directories: [/srv/providers]
 """
     settings = config.load(write(tmp_path, GOOD + more))
     assert settings.search.searxng_url == "http://localhost:8080"

@@ -1,10 +1,6 @@
 """Providers are found by their files and built from the configuration; models are asked by name."""
 
-import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,6 +12,7 @@ from memtrix_as.providers import catalog
 from memtrix_as.providers.catalog import Models
 from memtrix_as.providers.ollama import Ollama
 from memtrix_as.testing import ScriptedModel
+from tests.rig.dropped import drop, install
 from tests.rig.settings import settings, tokens, write
 
 TOOLS = [ToolSpec("get_time", "The time", {"type": "object"})]
@@ -54,7 +51,7 @@ async def test_models_are_asked_by_name(tmp_path: Path) -> None:
             "two": {"provider": "b", "model": "scripted", "tools": False, "context": 16384},
         }
         known = Models.from_config(load(tmp_path, providers, models))
-        assert known.names() == ["one", "two"] and known.broken == []
+        assert known.names() == ["one", "two"] and known.broken == ()
         assert known.context("two") == known.get("two").context == 16384
         for name in known.names():
             stream = known.get(name).stream([Message("user", "hi")], TOOLS, timeout=5)
@@ -99,34 +96,66 @@ def test_an_idle_timeout_may_be_a_whole_number() -> None:
     assert isinstance(catalog.build("p", section, {"ollama": Ollama}), Ollama)
 
 
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A folder of provider files, importable as `some_providers`."""
-    folder = tmp_path / "some_providers"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    importlib.invalidate_caches()
-    yield importlib.import_module("some_providers")
-    for name in [name for name in sys.modules if name.startswith("some_providers")]:
-        del sys.modules[name]
-
-
 def test_a_file_dropped_in_is_found_and_a_broken_one_stops_nothing(
-    package: ModuleType, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = Path(package.__path__[0])
     for name, text in {
-        "good": GOOD,
+        "a_good": GOOD,
         "again": GOOD,
         "raises": "1 / 0",
+        "stops": "raise SystemExit",
         "syntax": "def",
-        "other": "from some_providers.good import Echo\nx = 3",
+        "neither": "from memtrix_as.providers.base import BaseProvider\n"
+        "class Odd(BaseProvider): ...",
+        "other": "from .a_good import Echo\nx = 3",
     }.items():
-        (folder / f"{name}.py").write_text(text)
-    kinds, broken = catalog.discover(package)
-    assert list(kinds) == ["echo"]
-    assert broken == [f"some_providers.{name}" for name in ("good", "raises", "syntax")]
+        drop(tmp_path, f"{name}.py", text)
+    found = catalog.discover([tmp_path])
+    assert sorted(found.kinds) == ["echo", "ollama", "openai_compatible", "openrouter"]
+    broken = {b.where.rsplit("/", 1)[-1]: b.why for b in found.broken}
+    assert list(broken) == ["again.py: Echo", "neither.py: Odd", "raises.py", "stops.py",
+                            "syntax.py"]  # fmt: skip
+    assert broken["neither.py: Odd"] == "has neither stream nor completions"
     assert "ZeroDivisionError" in caplog.text
-    built = catalog.build("p", config.Provider("echo", {"a": [1]}), kinds)
+    built = catalog.build("p", config.Provider("echo", {"a": [1]}), found.kinds)
     assert vars(built) == {"anything": {"a": [1]}}
+    with pytest.raises(ConfigError, match=r"raises.py cannot be used: ZeroDivisionError"):
+        catalog.build("p", config.Provider("raises"), found.kinds, found.broken)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("def __init__(self): super().__init__(name='handed')", "handed"),
+        ("def __init__(self): BaseProvider.__init__(self, 'first')", "first"),
+        ("type = 'declared'\n    def __init__(self): super().__init__(name='x')", "declared"),
+        ("def __init__(self): super().__init__(name=str(1))", "file"),
+        ("x = 1", "file"),
+    ],
+)
+def test_what_a_class_is_called_in_the_configuration(tmp_path: Path, body: str, kind: str) -> None:
+    first = "from memtrix_as.providers.base import BaseProvider\n\nclass Odd(BaseProvider):\n"
+    drop(tmp_path, "file.py", f"{first}    def completions(self, m, h): ...\n    {body}\n")
+    assert kind in catalog.discover([tmp_path]).kinds
+
+
+def test_installed_packages_offer_providers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = "memtrix_as.providers"
+    install(tmp_path, "prov_a", GOOD, group, "all = prov_a")
+    install(tmp_path, "prov_b", GOOD.replace('type = "echo"', "x = 1"), group, "two = prov_b:Echo")
+    install(tmp_path, "prov_c", "X = 1", group, "odd = prov_c:X", "gone = prov_d")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = catalog.discover()
+    assert {"echo", "two"} <= found.kinds.keys()
+    assert len(found.broken) == 2 and "1 is neither" in found.broken[1].why
+
+
+def test_a_strangers_constructor_that_fails_names_its_section(tmp_path: Path) -> None:
+    """Whatever it raises; and hints that cannot be read are taken for none."""
+    odd = GOOD.replace("self, **anything", 'self, key: "Nowhere"').replace("self.any", "{}[1] # ")
+    drop(tmp_path, "odd.py", odd)
+    found = catalog.discover([tmp_path])
+    with pytest.raises(ConfigError, match=r"providers\.p: echo cannot be set up so: KeyError: 1"):
+        catalog.build("p", config.Provider("echo", {"key": 1}), found.kinds)

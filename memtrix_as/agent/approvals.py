@@ -65,9 +65,8 @@ async def _answered(
         return OVER.format(outcome=_outcome(means, known, known.state))
     log.info("%s says %s to %s in %s", sender, word, known.tool, known.room_id)
     if word == "no":
-        await approvals.settle(
-            connection, known, "denied", sender, item.lane, questions.denied(sender)
-        )
+        outcome = questions.denied(sender, inside=known.ordinal > 0)
+        await approvals.settle(connection, known, "denied", sender, item.lane, outcome)
         return None
     if known.tool == OFFER:
         target = str(known.arguments["agent"])
@@ -77,11 +76,12 @@ async def _answered(
             connection, [Arrival(lane, known.tool, known.room_id, target, None, payload)]
         )
         word = "yes"
-    if word == "always":
+    always = word == "always" and not known.ordinal  # a tool's own question is asked each time
+    if always:
         await permissions.give(
             connection, known.agent, known.room_id, known.tool, sender, wary=known.wary
         )
-    outcome = questions.approved(sender, word == "always")
+    outcome = questions.approved(sender, always)
     await approvals.settle(connection, known, "approved", sender, item.lane, outcome)
     return None
 
@@ -91,10 +91,11 @@ def _outcome(means: Means, known: Approval, state: str) -> str:
     if state == "approved":
         return questions.approved(by, False)
     if state == "denied":
-        return questions.denied(by)
+        return questions.denied(by, inside=known.ordinal > 0)
     if state == "expired":
-        return questions.expired(questions.clock(known.expires_at, means.config.timezone))
-    return approvals.ENDED
+        when = questions.clock(known.expires_at, means.config.timezone)
+        return questions.expired(when, inside=known.ordinal > 0)
+    return approvals.CUT if known.ordinal else approvals.ENDED
 
 
 async def question_deleted(connection: Connection, item: Item, event_id: str) -> None:

@@ -150,6 +150,9 @@ class ToAgent:
         if self.stream:
             await self.stream.finish()
 
+    def resume(self) -> None:
+        """Nobody is asked anything in between."""
+
     async def end(self, ending: Ending, outside: str) -> None:
         """Hand the answer over, in the commit that ends the turn."""
         place, c = Place(self.item.room_id, self.item.agent), self.consultation

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from memtrix_as.agent import context, questions, taint
 from memtrix_as.config import Config, redact, role
-from memtrix_as.db import approvals, permissions, turns
+from memtrix_as.db import approvals, inquiries, permissions, turns
 from memtrix_as.db.approvals import Approval, Asking
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Pool
@@ -64,7 +64,24 @@ class Gate:
             return None
         if await turns.start_call(self.pool, self.lease, self.message_id, call.id):
             return None
+        await inquiries.cut(self.pool, self.item.id, call.id)  # nobody waits for the answer
+        self.post(self.item.lane)
         return context.INTERRUPTED
+
+    async def inquire(self, call_id: str, ordinal: int, text: str) -> bool:
+        """Put a running call's own question to the human, unless it was put before a crash.
+
+        False if it was another question then: its answer would be one to something else.
+        """
+        async with self._asking:
+            calls = (c for m in reversed(self.ctx.history) for c in m.calls)
+            call = next(c for c in calls if c.id == call_id)
+            outside = taint.sources(self.ctx.history)
+            told = [text, taint.warning(outside)] if outside else [text]
+            known = await approvals.of_call(self.pool, self.message_id, call.id, ordinal)
+            if known is None:
+                await self._ask(call, told, wary=bool(outside), ordinal=ordinal)
+            return known is None or known.question == self._question(call, told, ordinal)
 
     async def _refusal(self, call: ToolCall, tool: Tool) -> str | None:
         async with self._asking:
@@ -99,21 +116,26 @@ class Gate:
         by = await permissions.given(self.pool, place.agent, place.room_id, tool.name, wary=wary)
         return by is not None and role(self.config.permissions, by) != "none"
 
-    async def _ask(self, call: ToolCall, told: list[str], *, wary: bool) -> None:
+    def _question(self, call: ToolCall, told: list[str], ordinal: int) -> str:
+        agent, inside = self.agent, ordinal > 0
+        return redact(questions.question(agent, call.name, call.arguments, told, inside=inside))
+
+    async def _ask(self, call: ToolCall, told: list[str], *, wary: bool, ordinal: int = 0) -> None:
         words = await self.hush()
         expires = await approvals.deadline(self.pool, self.config.limits.approval_timeout)
         until = questions.clock(expires, self.config.timezone)
-        crowd = self.item.humans > 1
+        asked = self.ctx.sender if self.item.humans > 1 else None
         asking = Asking(
             message_id=self.message_id,
             call=call,
             asked=self.ctx.sender,
-            question=redact(questions.question(self.agent, call.name, call.arguments, told)),
-            how=questions.how(call.name, until, self.ctx.sender if crowd else None),
+            question=self._question(call, told, ordinal),
+            how=questions.how(call.name, until, asked, inside=ordinal > 0),
             expires_at=expires,
             words=words,
             reply_to=self.reply_to,
             wary=wary,
+            ordinal=ordinal,
         )
         await approvals.ask(self.pool, self.item, self.lease, self.ctx.place, asking)
         self.post(self.item.lane)

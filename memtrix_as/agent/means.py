@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from memtrix_as.config import Config
+from memtrix_as.db.bell import Bell
 from memtrix_as.db.pool import Pool
 from memtrix_as.messages import Colleague, Delta, Incoming, Message, Reply, ToolSpec
 from memtrix_as.tool import Chat, Tool
@@ -45,3 +46,4 @@ class Means:
     read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
     services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
     colleagues: Callable[[], Sequence[Colleague]] = tuple  # what agents know of each other
+    answers: Bell = field(default_factory=Bell)  # rung when a human has answered a running call

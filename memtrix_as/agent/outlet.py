@@ -1,6 +1,6 @@
 """Where the words of a turn go: into its room, or to the agent that has asked."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 from memtrix_as.agent.means import Means
@@ -29,6 +29,9 @@ class Outlet(Protocol):
     async def finish(self) -> None:
         """Show no more for now; may be called again."""
 
+    def resume(self) -> None:
+        """Show again that somebody works."""
+
     async def end(self, ending: Ending, outside: str) -> None:
         """Commit the end of the turn; LostTurn if it is not ours to end.
 
@@ -36,24 +39,38 @@ class Outlet(Protocol):
         """
 
 
-@dataclass(frozen=True)
 class ToRoom:
     """The room of the turn, where humans read along."""
 
-    means: Means
-    item: Item
-    lease: Lease
-    turn: Turn
-    place: Place
-    stream: Stream
-    aside: str | None
-    reply_to: str | None
+    def __init__(
+        self,
+        means: Means,
+        item: Item,
+        lease: Lease,
+        turn: Turn,
+        place: Place,
+        show: Callable[[], Stream],
+        *,
+        aside: str | None,
+        reply_to: str | None,
+    ) -> None:
+        self.aside, self.reply_to = aside, reply_to
+        self._means, self._item, self._lease, self._turn = means, item, lease, turn
+        self._place = place
+        self._show = show
+        self._shown, self._stream = True, show()
 
     def feed(self, text: str) -> None:
-        self.stream.feed(text)
+        self._stream.feed(text)
 
     async def finish(self) -> None:
-        await self.stream.finish()
+        self._shown = False
+        await self._stream.finish()
+
+    def resume(self) -> None:
+        if not self._shown:  # another call may have been answered first
+            self._shown, self._stream = True, self._show()
 
     async def end(self, ending: Ending, outside: str) -> None:
-        await turns.end(self.means.pool, self.item, self.lease, self.turn, self.place, ending)
+        means = self._means
+        await turns.end(means.pool, self._item, self._lease, self._turn, self._place, ending)

@@ -180,11 +180,12 @@ class People:
         await self._changed()
         log.info("The agent %s leaves%s", agent.name, " with its data" if purge else "")
         work = self._dismiss(replace(agent, state="leaving", purge=purge))
-        done, _ = await asyncio.wait({work}, timeout=SOON)
+        await asyncio.wait({work}, timeout=SOON)
+        left = work.done() and not work.cancelled() and work.exception() is None
         end = (
             "deleted with all that it knew" if purge else "archived: `agent restore` brings it back"
         )
-        if done:
+        if left:
             return f"{agent.display_name} is {end}."
         return f"{agent.display_name} has stopped, and is {end} once it has left its rooms."
 
@@ -220,8 +221,13 @@ class People:
             await self._finish(agent)
 
         task = self._leaving[agent.name] = asyncio.create_task(work(), name=f"leave {agent.name}")
-        task.add_done_callback(lambda _: self._leaving.pop(agent.name, None))
+        task.add_done_callback(lambda done: self._left(agent, done))
         return task
+
+    def _left(self, agent: Agent, task: asyncio.Task[None]) -> None:
+        self._leaving.pop(agent.name, None)
+        if not task.cancelled() and (exc := task.exception()):
+            log.error("%s could not be removed wholly: %s", agent.name, exc, exc_info=exc)
 
     async def _finish(self, agent: Agent) -> None:
         if not agent.purge:

@@ -22,9 +22,15 @@ _PILED = 2  # marks upon one letter that scripts need; more of them hide what st
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def question(agent: str, tool: str, arguments: Mapping[str, Any], told: list[str]) -> str:
-    """What the agent wants to do; `told` is what the tool itself says of it, a sentence each."""
-    parts = [f"❓ **{plain(agent, 60) or 'I'}** asks for permission to run {code(tool)}."]
+def question(
+    agent: str, tool: str, arguments: Mapping[str, Any], told: list[str], *, inside: bool = False
+) -> str:
+    """What the agent wants to do; `told` is what the tool itself says of it, a sentence each.
+
+    `inside`: the tool runs already, and asks.
+    """
+    asks = "has a question while it runs" if inside else "asks for permission to run"
+    parts = [f"❓ **{plain(agent, 60) or 'I'}** {asks} {code(tool)}."]
     parts += [f"➜ {plain(text, MOST_EFFECT)}" for text in told]
     if arguments:
         limit = max(LEAST_SHOWN, MOST_SHOWN // len(arguments))
@@ -38,9 +44,12 @@ def question(agent: str, tool: str, arguments: Mapping[str, Any], told: list[str
     return "\n\n".join(parts)
 
 
-def how(tool: str, until: str, asked: str | None) -> str:
+def how(tool: str, until: str, asked: str | None, *, inside: bool = False) -> str:
     """How to answer; `asked` is named where others could take the question for theirs."""
     who = f"Only {code(asked)} or an administrator can answer. " if asked else ""
+    if inside:
+        ways = "React with ✅ or ❌, or answer **yes** or **no**."
+        return f"{who}{ways} No answer until {until} is a no."
     return (
         f"{who}React with ✅ or ❌, or answer **yes**, **no** or **always** ({code(tool)} in this "
         f"room without asking, from now on). No answer until {until} is a no."
@@ -58,12 +67,13 @@ def approved(by: str, always: bool) -> str:
     return f"✅ **Approved** by {code(by)}.{more}"
 
 
-def denied(by: str) -> str:
-    return f"❌ **Denied** by {code(by)}: it was not run."
+def denied(by: str, *, inside: bool = False) -> str:
+    return f"❌ **Denied** by {code(by)}" + ("." if inside else ": it was not run.")
 
 
-def expired(when: str) -> str:
-    return f"⌛ **Expired** at {when} without an answer: it was not run."
+def expired(when: str, *, inside: bool = False) -> str:
+    told = "that is a no." if inside else "it was not run."
+    return f"⌛ **Expired** at {when} without an answer: {told}"
 
 
 def code(text: str) -> str:

@@ -5,11 +5,13 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from memtrix_as.agent import consult as consults
 from memtrix_as.agent import context, loop, notices, taint, together
 from memtrix_as.agent.consult import Consults, ToAgent
 from memtrix_as.agent.gate import Gate
+from memtrix_as.agent.inquiry import Inquiry, Patience
 from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.agent.offer import offered
 from memtrix_as.agent.outlet import Outlet, ToRoom
@@ -27,7 +29,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
 from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import ToolContext
+from memtrix_as.tool import Human, ToolContext
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,9 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
     if turn.state != "running":
         return False
     reply_to = incoming.event_id if item.humans > 1 else None
-    stream = means.chat.stream(turn.id, incoming.place, incoming.event_id, reply_to)
+    show = partial(means.chat.stream, turn.id, incoming.place, incoming.event_id, reply_to)
     return await _work(_Work(means, item, lease, turn, incoming, ToRoom(
-        means, item, lease, turn, incoming.place, stream,
+        means, item, lease, turn, incoming.place, show,
         # The thread for what is not the answer: that of the message, or one that begins at it.
         aside=incoming.place.thread or incoming.event_id, reply_to=reply_to,
     )))  # fmt: skip
@@ -121,7 +123,7 @@ class _Work:
             return self._failed(TOO_OLD.format(hours=late))
         try:
             async with asyncio.timeout(limits.turn_timeout) as deadline:
-                return await self._converse()
+                return await self._converse(Patience(deadline))
         except TimeoutError:
             if not deadline.expired():
                 raise  # the database's
@@ -129,7 +131,7 @@ class _Work:
         except (ModelError, ConfigError) as exc:
             return self._failed(str(exc))
 
-    async def _converse(self) -> Ending | None:
+    async def _converse(self, patience: Patience) -> Ending | None:
         config, model = self.means.config, self.means.models.get(self.turn.model)
         tools = offered(self.means, self.turn) if model.tools else {}
         place, sender = self.incoming.place, self.incoming.sender
@@ -137,6 +139,7 @@ class _Work:
             place, sender, self.incoming.event_id, config.timezone, self.turn.session_id,
             self.turn.id,
             {**self.means.services, Consults: Consults(self.means, self.item, self.lease)},
+            depth=self.depth,
         )  # fmt: skip
         specs = sum(len(str(t.spec)) for t in tools.values()) // 4
         recalled = min(config.memory.recall_tokens, model.context // 8) if self.turn.recall else 0
@@ -165,6 +168,8 @@ class _Work:
             self.means.pool, config, self.item, self.lease, self.turn.agent_name, ctx,
             self.outlet.reply_to, self._hush, self.means.chat.post, asked_by,
         )  # fmt: skip
+        human = Inquiry(gate, patience, self.means.answers, self.outlet.resume)
+        ctx = replace(ctx, services={**ctx.services, Human: human})
         steps = loop.run(
             _Timed(model, config.limits.turn_timeout), prompt.messages, tools, ctx, gate,
             self._feed, config.limits.tool_rounds,

@@ -1,14 +1,18 @@
 """Agents as rows: who they are, and what is set for them at run time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import asyncpg
+
 from memtrix_as.config import Config
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import LostTurn
 
+LAST_WORDS = 20  # times that an agent's rows are seen to be still written to
 NAMING = 0x4D580002  # the advisory lock of who makes, renames or removes agents
 
 State = Literal["active", "leaving", "archived"]
@@ -186,14 +190,23 @@ async def restore(connection: Connection, name: str, user_id: str, display_name:
 
 
 async def purge(pool: Pool, name: str) -> None:
-    """Delete an agent that has left its rooms, or is archived, with all that it knew."""
-    async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(
-            "select true from agents where name = $1 and state <> 'active' for update", name
-        ):
+    """Delete an agent that has left its rooms, or is archived, with all that it knew.
+
+    What is cut short at the same moment may still write its last words: then once more.
+    """
+    for tries in range(LAST_WORDS, -1, -1):
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                if await connection.fetchval(
+                    "select true from agents where name = $1 and state <> 'active' for update", name
+                ):
+                    for statement in PURGE:
+                        await connection.execute(statement, name, timeout=600)
             return
-        for statement in PURGE:
-            await connection.execute(statement, name, timeout=600)
+        except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError):
+            if not tries:
+                raise
+        await asyncio.sleep(0.2)
 
 
 _TURNS = "select t.id from turns t join sessions s on s.id = t.session_id where s.agent = $1"

@@ -1,4 +1,4 @@
-"""Calls that wait for a human's yes: asked, answered, expired or withdrawn.
+"""Calls, and tools in the middle of one, that wait for a human's yes: asked, answered, or ended.
 
 Whoever asks, answers, expires or parks locks the turn's inbox row first and looks only then, in a
 statement of its own: so no turn is parked whose last question has just been answered.
@@ -19,8 +19,9 @@ from memtrix_as.messages import Place, ToolCall
 State = Literal["open", "approved", "denied", "expired", "withdrawn"]
 
 ENDED = "⏹ **Withdrawn**: it was not run."
+CUT = "⏹ **Withdrawn**: the call that asked has ended."  # asked in the middle of one
 COLUMNS = """id, turn_id, agent, room_id, tool, arguments, question, question_id, asked, state,
-    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told, wary"""
+    expires_at, expires_at <= now() as overdue, answered_at, answered_by, told, wary, ordinal"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Approval:
     answered_by: str | None
     told: Sequence[str]
     wary: bool  # asked because text from outside stood before the model
+    ordinal: int  # 0: whether the call may run; from 1 on: what it asks while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,13 @@ async def deadline(pool: Pool, seconds: float) -> datetime:
     return found
 
 
-async def of_call(pool: Pool, message_id: int, call_id: str) -> Approval | None:
-    """What became of the question about a call, if it was asked."""
+async def of_call(pool: Pool, message_id: int, call_id: str, ordinal: int = 0) -> Approval | None:
+    """What became of the question about a call, or of one that it asked itself, if there was."""
     row = await pool.fetchrow(
-        f"select {COLUMNS} from approvals where message_id = $1 and call_id = $2",
+        f"select {COLUMNS} from approvals where message_id = $1 and call_id = $2 and ordinal = $3",
         message_id,
         call_id,
+        ordinal,
     )
     return Approval(**row) if row else None
 
@@ -77,7 +80,9 @@ async def of_call(pool: Pool, message_id: int, call_id: str) -> Approval | None:
 async def asked(pool: Pool, message_id: int) -> int:
     """How many calls of a message a human was asked about."""
     return int(
-        await pool.fetchval("select count(*) from approvals where message_id = $1", message_id)
+        await pool.fetchval(
+            "select count(*) from approvals where message_id = $1 and ordinal = 0", message_id
+        )
     )
 
 
@@ -101,6 +106,7 @@ class Asking:
     words: str  # what the turn has said so far and goes before
     reply_to: str | None
     wary: bool
+    ordinal: int = 0  # as in Approval
 
 
 async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> None:
@@ -108,9 +114,10 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
     async with pool.acquire() as connection, connection.transaction():
         await inbox.hold_turn(connection, item, lease)
         if await connection.fetchval(
-            "select true from approvals where message_id = $1 and call_id = $2",
+            "select true from approvals where message_id = $1 and call_id = $2 and ordinal = $3",
             a.message_id,
             a.call.id,
+            a.ordinal,
         ):
             return
         await _say_before(connection, item, place, a)
@@ -124,8 +131,8 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
                 select $1, $2, $3, 'reaction', emoji, id
                 from question, unnest($8::text[]) with ordinality as e (emoji, n) order by n)
             insert into approvals (turn_id, message_id, call_id, agent, room_id, tool, arguments,
-                question, question_id, asked, expires_at, wary)
-            select $6, $9, $10, $3, $2, $11, $12, $13, id, $14, $15, $16 from question
+                question, question_id, asked, expires_at, wary, ordinal)
+            select $6, $9, $10, $3, $2, $11, $12, $13, id, $14, $15, $16, $17 from question
             """,
             item.lane,
             place.room_id,
@@ -143,6 +150,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, place: Place, a: Asking) -> 
             a.asked,
             a.expires_at,
             a.wary,
+            a.ordinal,
         )
 
 
@@ -248,16 +256,18 @@ async def tell_once(connection: Connection, a: Approval, user_id: str) -> bool:
     )
 
 
-def closing(turn: str) -> str:
+def closing(turn: str, which: str = "true") -> str:
     """CTEs that close the open questions of a turn that has ended, and show it there."""
     return f"""
     closed as (
         update approvals set state = 'withdrawn', answered_at = now()
-        where state = 'open' and turn_id = ({turn}) and tool <> '{OFFER}' returning *),
+        where state = 'open' and turn_id = ({turn}) and {which} and tool <> '{OFFER}'
+        returning *),
     shown as (
         insert into outbox (lane, room_id, agent, kind, text, replaces)
         select agent || ' ' || room_id, room_id, agent, 'notice',
-            question || E'\\n\\n{ENDED}', question_id
+            question || E'\\n\\n' || case when ordinal = 0 then '{ENDED}' else '{CUT}' end,
+            question_id
         from closed order by id)"""
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import asyncpg
 
@@ -13,6 +14,28 @@ log = logging.getLogger(__name__)
 # Each rung by a trigger.
 PASSAGES = "memtrix_passages"
 AGENTS = "memtrix_agents"
+ANSWERS = "memtrix_answers"  # to questions that tools wait for
+
+
+class Bell:
+    """Wakes whoever waits for it in this process."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Event] = set()
+
+    def ring(self) -> None:
+        for event in self._waiting:
+            event.set()
+
+    @contextmanager
+    def heard(self) -> Iterator[asyncio.Event]:
+        """An event that is set at each ring, for whoever clears it."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            yield event
+        finally:
+            self._waiting.discard(event)
 
 
 async def listen(dsn: str, channel: str, ring: Callable[[], None]) -> None:

@@ -1,10 +1,10 @@
-"""What a provider is: a way to ask language models, one class per file of this folder."""
+"""What a provider is: a way to ask language models, one class per file of a providers folder."""
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from memtrix_as.errors import ModelError
 from memtrix_as.messages import Delta, Message, Reply, ToolSpec
 
 
@@ -22,23 +22,41 @@ class Request:
     context: int = 8192  # tokens that the server is to give the model
 
 
-class BaseProvider(ABC):
-    """Subclass it in a file of the providers folder; the constructor's parameters are the
-    keys of the provider's section in the configuration, `type` its name there."""
+class BaseProvider:
+    """Write either `stream` or `completions`; see docs/providers.md.
+
+    The constructor's parameters are the keys of the provider's section in the configuration. Its
+    `type` there is that of the class; where there is none, the `name` that the constructor hands
+    on to this one; else the name of the file.
+    """
 
     type: ClassVar[str]
+    name: str = ""
 
-    @abstractmethod
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
     def stream(self, request: Request) -> AsyncIterator[Delta | Reply]:
         """Yield deltas as they come, then exactly one Reply.
 
         Raises a ModelError whose text can stand in a room as it is. What is worth repeating
         has been repeated before that.
         """
+        raise NotImplementedError
 
-    @abstractmethod
+    def completions(
+        self, model: str, history: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> Any:
+        """Answer in one piece, in a plain function, which may block, or an async one.
+
+        `history` and `tools` are in the format of OpenAI's chat completions, and so is the message
+        that is returned: an object, a dictionary, or text alone.
+        """
+        raise NotImplementedError
+
     async def models(self) -> list[str]:
         """The names of the models that the provider offers; ModelError if it cannot say."""
+        raise ModelError("This provider does not tell which models it has.")
 
     async def close(self) -> None:
         """Give back connections."""

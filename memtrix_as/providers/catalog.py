@@ -1,20 +1,24 @@
-"""The configured models, over the providers that this folder's files offer."""
+"""The configured models, over the providers that we, dropped files and installed packages offer."""
 
-import importlib
+import ast
 import inspect
-import logging
-import pkgutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+import textwrap
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from memtrix_as import config, providers
+from memtrix_as import config
 from memtrix_as.errors import ConfigError
+from memtrix_as.foreign import Broken, Loader, Part
 from memtrix_as.messages import Delta, Message, Reply, ToolSpec
 from memtrix_as.providers.base import BaseProvider, Request
+from memtrix_as.providers.plain import Plain
 
-log = logging.getLogger(__name__)
+PACKAGE, KEY, GROUP = "memtrix_as.providers", "provider_directories", "memtrix_as.providers"
 
 
 @dataclass(frozen=True)
@@ -60,25 +64,28 @@ class Model:
 
 
 class Models:
-    """The configured models by name; `broken` names provider files that could not be loaded."""
+    """The configured models by name; `broken` tells of provider files that could not be used."""
 
     def __init__(
         self,
         models: Mapping[str, Model],
         providers: Mapping[str, BaseProvider] | None = None,
-        broken: Sequence[str] = (),
+        broken: Sequence[Broken] = (),
     ) -> None:
         self._models = dict(models)
         self.providers = dict(providers or {})
-        self.broken = list(broken)
+        self.broken = tuple(broken)
 
     @classmethod
     def from_config(cls, settings: config.Config) -> "Models":
         """Build every configured provider; ConfigError names what is wrong with which key."""
-        kinds, broken = discover()
-        built = {name: build(name, section, kinds) for name, section in settings.providers.items()}
+        found = discover(settings.provider_directories)
+        built = {
+            name: build(name, section, found.kinds, found.broken)
+            for name, section in settings.providers.items()
+        }
         models = {name: Model(name, m, built[m.provider]) for name, m in settings.models.items()}
-        return cls(models, built, broken)
+        return cls(models, built, found.broken)
 
     def get(self, name: str) -> Model:
         """Raises ConfigError when there is none of this name."""
@@ -98,30 +105,80 @@ class Models:
             await provider.close()
 
 
-def discover(package: ModuleType = providers) -> tuple[dict[str, type[BaseProvider]], list[str]]:
-    """The provider classes of a package's files by type, and the files that cannot be loaded."""
+@dataclass(frozen=True)
+class Found:
+    """The provider classes by their type, and what could not be used."""
+
+    kinds: Mapping[str, type[BaseProvider]]
+    broken: tuple[Broken, ...] = ()
+
+
+def discover(directories: Iterable[Path] = ()) -> Found:
+    """Look everywhere. A type belongs to whoever has it first: we, then folders, then packages."""
+    loader = Loader()
     kinds: dict[str, type[BaseProvider]] = {}
-    broken: list[str] = []
-    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        try:
-            module = importlib.import_module(found.name)
-        # Anything may go wrong in a file that somebody dropped in; it disables itself only.
-        except Exception:
-            log.exception("The provider file %s cannot be loaded", found.name)
-            broken.append(found.name)
-            continue
-        for kind in vars(module).values():
-            if _is_provider(kind) and kind.__module__ == found.name:
-                if kind.type in kinds:
-                    log.error("%s: %s has the type %r too", found.name, kinds[kind.type], kind.type)
-                    broken.append(found.name)
-                else:
-                    kinds[kind.type] = kind
-    return kinds, broken
+    parts = chain(
+        loader.package(PACKAGE), loader.folders(directories, KEY), loader.installed(GROUP)
+    )
+    for part in parts:
+        for kind in _kinds_of(loader, part):
+            where = f"{part.where}: {kind.__name__}"
+            if kind.stream is BaseProvider.stream and kind.completions is BaseProvider.completions:
+                loader.breaks(where, "has neither stream nor completions")
+                continue
+            name = loader.attempt(where, partial(_type, kind, part.name))
+            if name and kinds.setdefault(name, kind) is not kind:
+                loader.breaks(where, f"there is a provider of the type {name} already")
+    return Found(kinds, tuple(loader.broken))
+
+
+def _kinds_of(loader: Loader, part: Part) -> list[type[BaseProvider]]:
+    """The classes that a file has, or that an entry point stands for."""
+    value = part.value
+    if not isinstance(value, ModuleType):
+        if inspect.isclass(value) and issubclass(value, BaseProvider):
+            return [value]
+        loader.breaks(part.where, f"{value!r} is neither a provider's class nor a module with one")
+        return []
+    return [
+        kind
+        for kind in vars(value).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, BaseProvider)
+        and kind.__module__ == value.__name__
+        and kind is not BaseProvider
+        and kind is not Plain
+        and not kind.__name__.startswith("_")
+        and not inspect.isabstract(kind)
+    ]
+
+
+def _type(kind: type[BaseProvider], file: str) -> str:
+    """What stands as `type` in the configuration: see BaseProvider."""
+    declared = getattr(kind, "type", None)
+    return declared if isinstance(declared, str) else (_handed_on(kind) or file)
+
+
+def _handed_on(kind: type[BaseProvider]) -> str | None:
+    """The name in `super().__init__(name="…")`: read, since it has to be known before a call."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind.__init__)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "__init__":
+            named = [word.value for word in call.keywords if word.arg == "name"]
+            for value in (*named, *call.args):
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    return value.value
+    return None
 
 
 def build(
-    name: str, section: config.Provider, kinds: Mapping[str, type[BaseProvider]]
+    name: str,
+    section: config.Provider,
+    kinds: Mapping[str, type[BaseProvider]],
+    broken: Sequence[Broken] = (),
 ) -> BaseProvider:
     """The provider that a section of the configuration describes."""
     kind = kinds.get(section.type)
@@ -129,9 +186,10 @@ def build(
         raise ConfigError(
             f'providers.{name}.type: there is no type "{section.type}"; '
             f"there are: {_listed(sorted(kinds))}"
+            + "".join(f"; {b.where} cannot be used: {b.why}" for b in broken)
         )
     parameters = inspect.signature(kind).parameters
-    hints = get_type_hints(kind.__init__)
+    hints = _hints(kind)
     known = [key for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
     for key, value in section.options.items():
         at = f"providers.{name}.{key}"
@@ -147,27 +205,28 @@ def build(
         if parameters[key].default is inspect.Parameter.empty and key not in section.options:
             raise ConfigError(f"providers.{name}.{key}: is missing; {section.type} needs it")
     try:
-        return kind(**section.options)
+        built = kind(**section.options)
     except ConfigError as exc:
         raise ConfigError(f"providers.{name}.{exc}") from exc
-    except ValueError as exc:
-        raise ConfigError(f"providers.{name}: {section.type} cannot be set up so: {exc}") from exc
+    except Exception as exc:  # the constructor may be a stranger's
+        told = str(exc) if isinstance(exc, ValueError) else f"{type(exc).__name__}: {exc}"
+        raise ConfigError(f"providers.{name}: {section.type} cannot be set up so: {told}") from exc
+    return Plain(built, name) if kind.stream is BaseProvider.stream else built
 
 
-def _is_provider(value: object) -> bool:
-    return (
-        inspect.isclass(value)
-        and issubclass(value, BaseProvider)
-        and not inspect.isabstract(value)
-        and isinstance(getattr(value, "type", None), str)
-    )
+def _hints(kind: type[BaseProvider]) -> dict[str, Any]:
+    try:
+        return get_type_hints(kind.__init__)
+    except (NameError, TypeError):  # a stranger's, that names what is not there
+        return {}
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:
     """The plain types that a hint allows, none if it is more than that."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     plain = tuple(get_origin(part) or part for part in parts)
-    return plain if all(isinstance(part, type) for part in plain) else ()
+    # Any is a class since Python 3.11
+    return plain if all(isinstance(part, type) and part is not Any for part in plain) else ()
 
 
 def _fits(value: object, hint: Any) -> bool:

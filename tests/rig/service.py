@@ -35,6 +35,12 @@ class Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def app(self) -> App:
+        """The running service itself."""
+        assert self._app
+        return self._app
+
     def set(self, key: str, value: Any) -> None:
         """Change one setting, by its dotted name."""
         *sections, name = key.split(".")

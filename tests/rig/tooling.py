@@ -41,7 +41,7 @@ class Bench:
             Way: Way.of(settings),
             **(services or {}),
         }
-        self._tools = tools.discover()
+        self._tools = tools.discover().tools
 
     def context(self, agent: str = "memtrix") -> ToolContext:
         place = Place("!r:hs", agent)

@@ -8,7 +8,6 @@ import pytest
 import memtrix_as
 from memtrix_as import tools
 from memtrix_as.errors import AddressRefused, PathRefused, TooLarge, ToolError
-from memtrix_as.tool import Tool
 from tests.rig.tooling import Bench
 from tests.rig.web import CLOSED, OPEN, Web
 
@@ -146,6 +145,6 @@ def test_no_tool_runs_a_shell() -> None:
 
 
 def test_whatever_brings_text_from_outside_says_so() -> None:
-    offered: dict[str, Tool] = tools.discover()
+    offered = tools.discover().tools
     for name in ("web_search", "fetch_url", "download_file", "read_file", "list_directory"):
         assert offered[name].untrusted, name
