@@ -11,6 +11,7 @@ from memtrix_as import database, tools
 from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
+from memtrix_as.agent.meter import Meter
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import Config, redact
@@ -86,7 +87,9 @@ class App:
         services = services_of(pool, config, keeper, persona)
         services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
-        means = Means(pool, chat, models, offered, config, self._read, services)
+        meter = Meter(models, pool, chat, config)
+        await meter.check()
+        means = Means(pool, chat, meter, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
         dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
@@ -103,6 +106,7 @@ class App:
         expiry = approvals.Expiry(means)
         expiry.start()
         stack.push_async_callback(chat.close)
+        stack.push_async_callback(meter.close)
         stack.push_async_callback(queue.stop)
         stack.push_async_callback(expiry.stop)
         stack.push_async_callback(keeper.stop)

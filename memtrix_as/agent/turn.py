@@ -8,7 +8,7 @@ from datetime import datetime
 
 from memtrix_as.agent import context, loop, notices, together
 from memtrix_as.agent.gate import Gate
-from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
 from memtrix_as.db import approvals, corrections, outbox, sessions, turns
@@ -109,7 +109,9 @@ class _Work:
             return self._failed(str(exc))
 
     async def _converse(self, reply_to: str | None) -> Ending | None:
-        config, model = self._means.config, self._means.models.get(self._turn.model)
+        config, turn = self._means.config, self._turn
+        account = Account(self._incoming.place, turn.agent_name, "turn", self._item.lane, turn.id)
+        model = self._means.models.get(turn.model, account)
         tools = self._means.tools if model.tools else {}
         place, sender = self._incoming.place, self._incoming.sender
         ctx = ToolContext(

@@ -27,6 +27,7 @@ class BaseProvider(ABC):
     keys of the provider's section in the configuration, `type` its name there."""
 
     type: ClassVar[str]
+    bills: ClassVar[bool] = False  # it tells what a call cost
 
     @abstractmethod
     def stream(self, request: Request) -> AsyncIterator[Delta | Reply]:
