@@ -145,9 +145,10 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         value = usage.get(key)
         return value if isinstance(value, int) and 0 <= value <= MAX_TOKENS else 0
 
-    cost = usage.get("cost")
-    known = isinstance(cost, int | float) and 0 <= cost <= MAX_COST
-    return Usage(count("prompt_tokens"), count("completion_tokens"), float(cost) if known else None)
+    told = usage.get("cost")
+    cost = float(told) if isinstance(told, int | float) else -1.0
+    known = 0 <= cost <= MAX_COST  # and so not NaN
+    return Usage(count("prompt_tokens"), count("completion_tokens"), cost if known else None)
 
 
 def _string(value: Any) -> str:
