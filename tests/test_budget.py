@@ -101,5 +101,5 @@ def test_prices_are_for_a_million_tokens() -> None:
 
 
 def test_money_is_shown_as_far_as_there_is_some() -> None:
-    shown = [budget.dollars(amount) for amount in (0, 0.00012, 0.0999, 0.1, 2.5, 12345.678)]
-    assert shown == ["$0.00", "$0.0001", "$0.0999", "$0.10", "$2.50", "$12,345.68"]
+    shown = [budget.dollars(amount) for amount in (0, 0.00012, 0.06, 0.0999, 0.1, 12345.678)]
+    assert shown == ["$0.00", "$0.0001", "$0.06", "$0.0999", "$0.10", "$12,345.68"]

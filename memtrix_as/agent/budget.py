@@ -124,7 +124,7 @@ def cost(price: Price | None, usage: Usage) -> float | None:
 
 def dollars(amount: float) -> str:
     """Cents, and hundredths of them where there are hardly any."""
-    return f"${amount:,.2f}" if amount == 0 or amount >= 0.1 else f"${amount:.4f}"
+    return f"${amount:,.2f}" if amount >= 0.1 else f"${amount:.4f}".removesuffix("00")
 
 
 def _clock(when: datetime, zone: tzinfo) -> str:
