@@ -16,7 +16,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.upkeep import KIND, Line
-from memtrix_as.errors import ConfigError, ModelError
+from memtrix_as.errors import BudgetSpent, ConfigError, ModelError
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.passages import SECTIONS
 from memtrix_as.memory.words import telling, words
@@ -122,7 +122,8 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
                     )  # fmt: skip
             log.info("Upkeep of %s: %d journal entries for %s", item.agent, len(entries), day)
     except (ModelError, ConfigError) as exc:
-        log.warning("The journal of %s could not be kept up: %s", item.agent, exc)
+        level = logging.INFO if isinstance(exc, BudgetSpent) else logging.WARNING
+        log.log(level, "The journal of %s could not be kept up: %s", item.agent, exc)
         return False
     async with means.pool.acquire() as connection:
         await rows.seen(connection, session, newest)

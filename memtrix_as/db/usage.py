@@ -108,7 +108,7 @@ async def reserve(pool: Pool, call: Call, guess: Usage, ceilings: Ceilings, zone
 
 
 async def record(
-    db: Connection | Pool,
+    pool: Pool,
     call: Call,
     usage: Usage,
     *,
@@ -116,13 +116,19 @@ async def record(
     estimated: bool = False,
     failed: bool = False,
 ) -> None:
-    """Note what a call has taken that began so many seconds ago; twice is the same as once."""
-    await db.execute(
+    """Note what a call has taken that began so many seconds ago; twice is the same as once.
+
+    It does not wait for the disk, lest the end of the turn wait for it; what that commits brings
+    this to the disk as well.
+    """
+    await pool.execute(
         """
+        with quick as materialized (select set_config('synchronous_commit', 'off', true))
         insert into usage (id, agent, room_id, turn_id, model, provider, purpose, prompt_tokens,
             completion_tokens, cost, estimated, failed, at, ended_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::double precision::numeric, $11, $12,
-            now() - make_interval(secs => $13), now())
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10::double precision::numeric, $11, $12,
+            now() - make_interval(secs => $13), now()
+        from quick
         on conflict (id) do update set prompt_tokens = excluded.prompt_tokens,
             completion_tokens = excluded.completion_tokens, cost = excluded.cost,
             estimated = excluded.estimated, failed = excluded.failed,
