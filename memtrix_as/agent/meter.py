@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from uuid import uuid4
 
 from memtrix_as.agent import budget, context
@@ -161,10 +162,14 @@ class Meter:
         lane = account.lane if level == budget.SHORT else ""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
-                if not await usage.first_notice(
-                    connection, today.day, limit.agent, limit.measure, limit.amount, level
-                ):
+                first = partial(
+                    usage.first_notice,
+                    connection, today.day, limit.agent, limit.measure, limit.amount,
+                )  # fmt: skip
+                if not await first(level):
                     return
+                if level == budget.SHORT and spent >= limit.amount:
+                    await first(budget.SPENT)  # one big call: both are told at once
                 if lane:
                     place = replace(account.place, thread=None)
                     await outbox.say(connection, lane, place, text)

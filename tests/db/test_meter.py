@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from memtrix_as import config
+from memtrix_as.agent import spending
 from memtrix_as.agent.means import Account
 from memtrix_as.agent.meter import ANSWER, Meter
 from memtrix_as.config import Budgets, Config, Price
@@ -304,15 +305,48 @@ async def test_operators_hear_of_both_and_the_room_of_the_first(
     pool: Pool, metered: Metered, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "memtrix_as.db.operators")
-    meter = metered(Said(reply(2000, 0)), agent_tokens_per_day=1000.0)
-    await ask(meter)
+    meter = metered(Said(reply(500, 400)), agent_tokens_per_day=1000.0)
     for _ in range(2):
-        with pytest.raises(BudgetSpent):
+        await ask(meter)
+    for _ in range(2):
+        with pytest.raises(BudgetSpent) as caught:
             await ask(meter)
     await meter.close()
     (told,) = await notices(pool)
-    assert told.startswith("Today's budget of 1,000 tokens for this agent is used up (2,000")
-    assert [r.getMessage() for r in caplog.records] == [f"Memtrix: {told}"] * 2
+    heard = [r.getMessage() for r in caplog.records]
+    assert heard == [f"Memtrix: {told}", f"Memtrix: {caught.value}"]
+
+
+async def test_one_big_call_is_told_once(
+    pool: Pool, metered: Metered, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "memtrix_as.db.operators")
+    meter = metered(Said(reply(2000, 0)), tokens_per_day=1000.0)
+    await ask(meter)
+    await meter.close()
+    with pytest.raises(BudgetSpent):
+        await ask(meter)
+    await meter.close()
+    (told,) = await notices(pool)
+    assert told.startswith("Today's budget of 1,000 tokens for all agents together is used up (2,")
+    assert [r.getMessage() for r in caplog.records] == [told]
+
+
+async def test_the_report_of_operators(pool: Pool, metered: Metered, settled: Config) -> None:
+    meter = metered(Bills(reply(1000, 50, 0.5)))
+    for agent in ("memtrix", "gone"):
+        await ask(meter, account(agent))
+    await meter.close()
+    await pool.execute("update usage set at = at - interval '3 days' where agent = 'gone'")
+    limited = replace(settled, budgets=Budgets(cost_per_day=5.0))
+    text = await spending.report(pool, limited)
+    assert "| Memtrix | m | 1 | 1,000 | 50 | $0.50 |" in text and "gone" not in text
+    assert "- 10% of today's $5.00 for all agents together (`budgets.cost_per_day`)" in text
+    week = await spending.report(pool, limited, "week")
+    assert "| gone | m | 1 |" in week and "| **in all** |  | 2 | 2,000 | 100 | $1.00 |" in week
+    assert "- 10% of today's" in week
+    await pool.execute("delete from usage")
+    assert "No model was asked." in await spending.report(pool, settled, "month")
 
 
 async def test_at_the_start_it_says_what_of_the_budgets_is_in_vain(
