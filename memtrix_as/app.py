@@ -11,6 +11,7 @@ from memtrix_as import database, tools
 from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
+from memtrix_as.agent.meter import Meter
 from memtrix_as.agent.people import People
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.attachments import Attachments
@@ -73,41 +74,70 @@ class App:
 
     async def _start(self) -> None:
         config, stack = self._config, self._stack
-        dsn = await stack.enter_async_context(database.opened(config))
-        pool = await connect(dsn)
-        stack.push_async_callback(pool.close)
-        await self._migrated(pool, dsn)
-        await agents.keep_main(pool, agents.main(config))
+        dsn, pool = await self._database()
         directory = Directory(pool, config)
         await directory.look()
-        models = Models.from_config(config)
-        stack.push_async_callback(models.close)
         store = Store(pool, directory)
         port = TransactionPort(config, store)
         client = Client(port)
         chat = MatrixChat(pool, client, config.limits, directory.user_of)
         rooms = Rooms(pool, client, store, directory.world)
-        keeper = Keeper(pool, dsn, config)
-        persona = Persona(pool, config)
+        puppets = Puppets(client, config, pool, avatar.draw)
+        keeper, persona = Keeper(pool, dsn, config), Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
         services[Channel] = RoomChannel(pool, client, chat, config, directory.user_of)
-        puppets = Puppets(client, config, pool, avatar.draw)
-        people = People(
-            pool, config, models, persona, services[Workspaces], puppets, directory.look
-        )
+        models = Models.from_config(config)
+        stack.push_async_callback(models.close)
+        meter = Meter(models, pool, chat, config)
+        await meter.check()
+        people = People(pool, config, meter, persona, services[Workspaces], puppets, directory.look)
         services[People] = self.people = people
         stack.push_async_callback(people.close)
+        means = self._means(pool, chat, models, meter, services, directory)
+        dispatcher = Dispatcher(
+            pool, chat, _handlers(means, rooms, keeper.wake), config.limits.attempts
+        )
+        queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
+        await self._listen(port)
+        await queue.start()
+        expiry = approvals.Expiry(means)
+        expiry.start()
+        for close in (chat.close, meter.close, queue.stop, expiry.stop, keeper.stop):
+            stack.push_async_callback(close)
+        keeper.start()
+        if config.memory.upkeep:
+            self._later(Upkeep(pool, config.memory.upkeep).run())
+        self._later(bell.listen(dsn, bell.ANSWERS, means.answers.ring))
+        self._later(bell.listen(dsn, bell.AGENTS, lambda: self._soon(directory.look())))
+        catch_up = CatchUp(config, client, store, pool)
+        self._joining = asyncio.create_task(self._join(port, puppets, people, catch_up, pool))
+        self._joining.add_done_callback(_log_failure)
+
+    async def _database(self) -> tuple[str, Pool]:
+        """The database, migrated if it is our own, with the main agent in it."""
+        dsn = await self._stack.enter_async_context(database.opened(self._config))
+        pool = await connect(dsn)
+        self._stack.push_async_callback(pool.close)
+        await self._migrated(pool, dsn)
+        await agents.keep_main(pool, agents.main(self._config))
+        return dsn, pool
+
+    def _means(
+        self, pool: Pool, chat: MatrixChat, models: Models, meter: Meter,
+        services: dict[type, Any], directory: Directory,
+    ) -> Means:  # fmt: skip
+        """What every turn works with; which tools there are is found out here."""
+        config = self._config
         about = About(services[Workspaces], config.appservice.bot_username, config.timezone)
         found = tools.discover(config.tools.directories, config.tools.disabled, about)
         self.broken = (*models.broken, *found.broken)
-        means = Means(
-            pool, chat, models, found.tools, config, directory.read, services, directory.colleagues
+        return Means(
+            pool, chat, meter, found.tools, config, directory.read, services, directory.colleagues
         )
-        handlers = _handlers(means, rooms, keeper.wake)
-        dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
-        queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
-        service = config.appservice
+
+    async def _listen(self, port: TransactionPort) -> None:
+        service = self._config.appservice
         try:
             await port.start(service.hostname, service.port)
         except OSError as exc:
@@ -115,22 +145,7 @@ class App:
                 f"appservice.port: cannot listen on {service.hostname}:{service.port} "
                 f"({exc.strerror or exc}); is the service running already?"
             ) from exc
-        stack.push_async_callback(port.stop)
-        await queue.start()
-        expiry = approvals.Expiry(means)
-        expiry.start()
-        stack.push_async_callback(chat.close)
-        stack.push_async_callback(queue.stop)
-        stack.push_async_callback(expiry.stop)
-        stack.push_async_callback(keeper.stop)
-        keeper.start()
-        self._later(bell.listen(dsn, bell.ANSWERS, means.answers.ring))
-        if config.memory.upkeep:
-            self._later(Upkeep(pool, config.memory.upkeep).run())
-        self._later(bell.listen(dsn, bell.AGENTS, lambda: self._soon(directory.look())))
-        catch_up = CatchUp(config, client, store, pool)
-        self._joining = asyncio.create_task(self._join(port, puppets, people, catch_up, pool))
-        self._joining.add_done_callback(_log_failure)
+        self._stack.push_async_callback(port.stop)
 
     async def stop(self) -> None:
         """Let turns come to a rest, and close everything."""

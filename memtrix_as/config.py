@@ -18,6 +18,9 @@ from rich.logging import RichHandler
 
 from memtrix_as.errors import ConfigError
 from memtrix_as.settings import checks, document, secrets
+from memtrix_as.settings.budgets import Budget as Budget
+from memtrix_as.settings.budgets import Budgets as Budgets
+from memtrix_as.settings.budgets import Price as Price
 from memtrix_as.settings.fields import REST, SECRET, Reader
 
 Role = Literal["none", "user", "admin"]
@@ -90,6 +93,7 @@ class Model:
     temperature: Annotated[float, checks.between(0, 2)] = 0.7
     tools: bool = True  # False for a model that cannot call tools at all
     vision: bool = False  # True for a model that can see images
+    price: Price | None = None  # where the provider does not tell what a call cost
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Config:
     provider_directories: tuple[Path, ...] = ()  # folders with provider files
     timezone: ZoneInfo = UTC
     limits: Limits = Limits()
+    budgets: Budgets = field(default_factory=Budgets)
     logging: Annotated[Mapping[str, Any], checks.log_settings] = field(
         default_factory=dict, repr=False
     )

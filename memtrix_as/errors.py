@@ -102,7 +102,18 @@ class HomeserverError(MemtrixError):
 
 
 class ModelError(MemtrixError):
-    """A model call failed; the text is the one plain sentence for the room."""
+    """A model call failed; the text is the one plain sentence for the room.
+
+    The figures are what the provider says that it took all the same, the cost in US dollars.
+    """
+
+    prompt_tokens = 0
+    completion_tokens = 0
+    cost: float | None = None
+
+
+class BudgetSpent(ModelError):
+    """What may be spent in a day is spent: the model was not asked."""
 
 
 class ModelUnreachable(ModelError):

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from memtrix_as import __version__
-from memtrix_as.agent import permissions, persona_commands
+from memtrix_as.agent import budget, permissions, persona_commands, spending
 from memtrix_as.agent.means import Means
 from memtrix_as.db import (
     agents,
@@ -14,6 +14,7 @@ from memtrix_as.db import (
     inbox,
     outbox,
     sessions,
+    usage,
 )
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection
@@ -28,7 +29,7 @@ HELP = """\
 | `/help` | shows this |
 | `/clear` | starts a fresh conversation in this room |
 | `/stop` | stops what I am doing |
-| `/status` | shows my model, this conversation's size, and what I am doing |
+| `/status` | shows my model, this conversation's size, what I use, and what I am doing |
 | `/verbose on` or `off` | shows the tools I use, in a thread at your message |
 | `/reasoning on` or `off` | shows what I think before I answer, in that thread |
 | `/recall on` or `off` | looks up what I remember of your message before I answer |
@@ -122,12 +123,15 @@ async def _status(call: _Call) -> str:
     figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
     asked = await approvals.open_in(call.connection, agent.name, call.item.room_id)
-    cost = f", ${figures.cost:.4f}" if figures.cost else ""
+    config = call.means.config
+    spent = await usage.today(call.connection, agent.name, str(config.timezone))
+    cost = f", {budget.dollars(figures.cost)}" if figures.cost else ""
     rows = [
         ("agent", f"{agent.display_name} (`{agent.user_id}`)"),
         ("model", agent.model),
         ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
         ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
+        *spending.today(budget.limits(config.budgets, agent.name, agent.display_name), spent),
         ("working on", f"{waiting} messages" if waiting else "nothing"),
         ("memory", await _memory(call)),
         *([("waiting for", "your answer: `/approvals` says to what")] if asked else []),

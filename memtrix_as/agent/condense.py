@@ -3,7 +3,7 @@
 import logging
 
 from memtrix_as.agent import context
-from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.db import agents, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
@@ -25,7 +25,9 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     if await inbox.depth(means.pool, item.lane) > 1:
         return False  # somebody waits for an answer; the end of that turn asks for this again
     agent = await agents.get(means.pool, item.agent)
-    model = means.models.get(agent.model)
+    place = Place(item.room_id, item.agent)
+    account = Account(place, agent.display_name, "condense", item.lane)
+    model = means.models.get(agent.model, account)
     limit = context.budget(model.context, 0)
     session = await sessions.load(means.pool, int(item.payload["session"]), limit * 4)
     older = context.to_condense(session.messages, limit)
@@ -40,7 +42,7 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     if Place(item.room_id, item.agent).among_agents:
         return False  # nobody reads there
     notice = CONDENSED.format(count=len(older))
-    await outbox.say(means.pool, item.lane, Place(item.room_id, item.agent), notice)
+    await outbox.say(means.pool, item.lane, place, notice)
     return False
 
 

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 from memtrix_as.config import Config
 from memtrix_as.db.bell import Bell
 from memtrix_as.db.pool import Pool
-from memtrix_as.messages import Colleague, Delta, Incoming, Message, Reply, ToolSpec
+from memtrix_as.db.usage import Purpose
+from memtrix_as.messages import Colleague, Delta, Incoming, Message, Place, Reply, ToolSpec
 from memtrix_as.tool import Chat, Tool
 
 
@@ -28,10 +29,24 @@ class NamedModel(Protocol):
     ) -> AsyncIterator[Delta | Reply]: ...
 
 
-class Models(Protocol):
-    """The configured models by name; ConfigError for one that is not there."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose model call it is, and what it is for."""
 
-    def get(self, name: str) -> NamedModel: ...
+    place: Place  # the agent that it counts for, and the room that it is made for, if there is one
+    name: str  # the agent's display name
+    purpose: Purpose
+    lane: str = ""  # where the room is told that money gets short; empty: nowhere
+    turn_id: int | None = None
+
+
+class Models(Protocol):
+    """The configured models by name, counted for an account; ConfigError for one not there.
+
+    `stream` raises BudgetSpent in place of asking when nothing may be spent any more.
+    """
+
+    def get(self, name: str, account: Account) -> NamedModel: ...
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from memtrix_as.agent import drafts, names
-from memtrix_as.agent.means import Models, NamedModel
+from memtrix_as.agent.means import Account, Models, NamedModel
 from memtrix_as.config import Config
 from memtrix_as.db import agents, consultations, corrections
 from memtrix_as.db.agents import Agent, Holdings
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import ConfigError, HomeserverError, PeopleError
 from memtrix_as.memory.persona import Persona
-from memtrix_as.messages import Colleague
+from memtrix_as.messages import Colleague, Place
 from memtrix_as.workspace import Workspaces
 
 log = logging.getLogger(__name__)
@@ -94,10 +94,11 @@ class People:
         """A new agent, ready to be invited."""
         cleaned, field = await self.check_name(name), _field(expertise)
         everyone = await self.all()
-        used = model or everyone[0].model
-        chosen = self._model(used)
+        main = everyone[0]
+        used = model or main.model
+        chosen = self._model(used, main)
         texts = dict(await drafts.write(chosen, cleaned, field))
-        texts["BEHAVIOR.md"] = await self._persona.read(everyone[0].name, "BEHAVIOR.md")
+        texts["BEHAVIOR.md"] = await self._persona.read(main.name, "BEHAVIOR.md")
         async with agents.naming(self._pool) as db:
             agent = await self._added(db, name, field, used, by)
             await self._persona.begin(db, agent.name, texts)
@@ -149,7 +150,7 @@ class People:
 
     async def use(self, agent: Agent, model: str) -> None:
         """Another model for an agent, from its next turn on."""
-        self._model(model)
+        self._model(model, agent)
         await agents.use(self._pool, agent.name, model)
 
     async def switch(self, agent: Agent, setting: str, on: bool) -> None:
@@ -246,9 +247,11 @@ class People:
                 "That is tried again at the next start."
             ) from exc
 
-    def _model(self, name: str) -> NamedModel:
+    def _model(self, name: str, agent: Agent) -> NamedModel:
+        """A model, on an agent's account."""
+        account = Account(Place("", agent.name), agent.display_name, "draft")
         try:
-            return self._models.get(name)
+            return self._models.get(name, account)
         except ConfigError as exc:
             raise PeopleError(str(exc)) from exc
 

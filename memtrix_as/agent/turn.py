@@ -12,7 +12,7 @@ from memtrix_as.agent import context, loop, notices, taint, together
 from memtrix_as.agent.consult import Consults, ToAgent
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.inquiry import Inquiry, Patience
-from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.agent.offer import offered
 from memtrix_as.agent.outlet import Outlet, ToRoom
 from memtrix_as.agent.people import others
@@ -132,9 +132,12 @@ class _Work:
             return self._failed(str(exc))
 
     async def _converse(self, patience: Patience) -> Ending | None:
-        config, model = self.means.config, self.means.models.get(self.turn.model)
-        tools = offered(self.means, self.turn) if model.tools else {}
+        config, turn = self.means.config, self.turn
         place, sender = self.incoming.place, self.incoming.sender
+        lane = "" if place.among_agents else self.item.lane
+        account = Account(place, turn.agent_name, "turn", lane, turn.id)
+        model = self.means.models.get(turn.model, account)
+        tools = offered(self.means, turn) if model.tools else {}
         ctx = ToolContext(
             place, sender, self.incoming.event_id, config.timezone, self.turn.session_id,
             self.turn.id,

@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from memtrix_as.agent import context
-from memtrix_as.agent.means import Means, NamedModel
+from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.db import agents
 from memtrix_as.db import upkeep as rows
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.upkeep import KIND, Line
-from memtrix_as.errors import ConfigError, ModelError
+from memtrix_as.errors import BudgetSpent, ConfigError, ModelError
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.passages import SECTIONS
 from memtrix_as.memory.words import telling, words
-from memtrix_as.messages import Message, Reply
+from memtrix_as.messages import Message, Place, Reply
 
 __all__ = ["KIND", "Upkeep", "condense"]
 
@@ -95,8 +95,10 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     zone = str(means.config.timezone)
     agent = await agents.get(means.pool, item.agent)
     journals: Journals = means.services[Journals]
+    place = Place(item.room_id, item.agent)
+    account = Account(place, agent.display_name, "upkeep", item.lane)
     try:
-        model = means.models.get(agent.model)
+        model = means.models.get(agent.model, account)
         for day, said in groupby(
             await rows.load(means.pool, session, newest, zone), lambda line: line.day
         ):
@@ -120,7 +122,8 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
                     )  # fmt: skip
             log.info("Upkeep of %s: %d journal entries for %s", item.agent, len(entries), day)
     except (ModelError, ConfigError) as exc:
-        log.warning("The journal of %s could not be kept up: %s", item.agent, exc)
+        level = logging.INFO if isinstance(exc, BudgetSpent) else logging.WARNING
+        log.log(level, "The journal of %s could not be kept up: %s", item.agent, exc)
         return False
     async with means.pool.acquire() as connection:
         await rows.seen(connection, session, newest)

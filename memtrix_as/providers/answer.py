@@ -10,6 +10,8 @@ from memtrix_as.providers.arguments import mend
 from memtrix_as.providers.thinking import Splitter
 from memtrix_as.providers.written_calls import Holder
 
+MAX_TOKENS = 1_000_000_000
+MAX_COST = 1_000_000.0  # US dollars
 MAX_LENGTH = 8 << 20  # characters; what a server sends beyond fills memory and no window
 
 
@@ -28,7 +30,7 @@ class Answer:
         self._text: list[str] = []
         self._thoughts: list[str] = []
         self._calls = calls.Assembler()
-        self._usage = Usage()
+        self.usage = Usage()  # as far as the provider has told it
         self._odd = ""  # the first half of a surrogate pair that a chunk ended with
         self._length = 0
 
@@ -38,7 +40,7 @@ class Answer:
             return Delta()
         self.error = chunk.get("error") or self.error
         if isinstance(usage := chunk.get("usage"), Mapping):
-            self._usage = _usage(usage)
+            self.usage = _usage(usage)
         choices = chunk.get("choices")  # [] or None beside the usage
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
             return Delta()
@@ -79,7 +81,7 @@ class Answer:
             raise ModelEmpty(self._why_empty(bool(reasoning)))
         settled = calls.settle(found, self._offered, self._taken)
         message = Message("assistant", mend(text), mend(reasoning), settled)
-        return Delta(last.text + held, last.reasoning), Reply(message, self._usage)
+        return Delta(last.text + held, last.reasoning), Reply(message, self.usage)
 
     def _show(self, text: str, thought: str) -> Delta:
         if text or self._odd:
@@ -137,16 +139,16 @@ def _content(delta: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
+    """What a provider says that it took; what cannot be true counts as not said."""
+
     def count(key: str) -> int:
         value = usage.get(key)
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) and 0 <= value <= MAX_TOKENS else 0
 
-    cost = usage.get("cost")
-    return Usage(
-        count("prompt_tokens"),
-        count("completion_tokens"),
-        float(cost) if isinstance(cost, int | float) else None,
-    )
+    told = usage.get("cost")
+    cost = float(told) if isinstance(told, int | float) else -1.0
+    known = 0 <= cost <= MAX_COST  # and so not NaN
+    return Usage(count("prompt_tokens"), count("completion_tokens"), cost if known else None)
 
 
 def _string(value: Any) -> str:

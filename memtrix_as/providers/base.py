@@ -31,6 +31,7 @@ class BaseProvider:
     """
 
     type: ClassVar[str]
+    bills: ClassVar[bool] = False  # it tells what a call cost
     name: str = ""
 
     def __init__(self, name: str = "") -> None:

@@ -7,14 +7,14 @@ import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import httpx2
 import openai
 
-from memtrix_as.errors import ConfigError, ModelBroken, ModelEmpty, ModelRefused
-from memtrix_as.messages import Delta, Message, Reply
+from memtrix_as.errors import ConfigError, ModelBroken, ModelEmpty, ModelError, ModelRefused
+from memtrix_as.messages import Delta, Message, Reply, Usage
 from memtrix_as.providers import transport, wire
 from memtrix_as.providers.answer import Answer
 from memtrix_as.providers.base import BaseProvider, Request
@@ -51,7 +51,18 @@ class _Course:
     tries: int = 0
     empty: int = 0
     unparsed: int = 0
+    answer: Answer | None = None  # of the try that runs
+    lost: Usage = field(default_factory=Usage)  # what answers took that came to nothing
     sent: frozenset[str] = field(default_factory=frozenset)  # the keys of the last request
+
+    def lose(self, error: ModelError) -> None:
+        """Note what the try has taken that ended in this error, and in the error what all took."""
+        if self.answer:
+            self.lost += self.answer.usage
+            self.answer = None
+        lost = self.lost
+        error.prompt_tokens, error.completion_tokens = lost.prompt_tokens, lost.completion_tokens
+        error.cost = lost.cost
 
     def retry_in(self, failure: Failure) -> float | None:
         """Seconds until another try; None when there is no sense in one."""
@@ -107,9 +118,12 @@ class OpenAICompatible(BaseProvider):
                 async with aclosing(self._attempt(request, course, deadline)) as pieces:
                     async for piece in pieces:
                         begun = True
+                        if isinstance(piece, Reply):
+                            piece = replace(piece, usage=course.lost + piece.usage)
                         yield piece
                 return
             except Failure as failure:
+                course.lose(failure.error)
                 wait = None if begun else self._again(failure, request.model, course)
                 if wait is None or clock() + wait >= deadline:
                     raise failure.error from failure
@@ -155,7 +169,7 @@ class OpenAICompatible(BaseProvider):
             async with asyncio.timeout_at(deadline):
                 body = await self._body(request)
                 self._leave_out(body, request.model, course)
-                answer = Answer(_names(body), _taken(request.messages))
+                answer = course.answer = Answer(_names(body), _taken(request.messages))
                 stream = await self._client.post(
                     "/chat/completions",
                     body=body,

@@ -12,6 +12,7 @@ class OpenRouter(OpenAICompatible):
     """Sends no HTTP-Referer and no title: they would list this installation publicly."""
 
     type: ClassVar[str] = "openrouter"
+    bills: ClassVar[bool] = True
     hints: ClassVar[Mapping[int, str]] = {
         404: "Either there is no such model, or none of its providers meets the privacy that is "
         "asked for (`data_collection`, `zdr`)."

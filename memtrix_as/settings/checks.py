@@ -6,6 +6,7 @@ the value as far as it may be shown.
 
 import ipaddress
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -167,6 +168,33 @@ def minutes(value: object) -> float:
     if not number or not 0 <= float(value) <= 1440:  # type: ignore[arg-type]
         raise ValueError("found {found}, expected minutes up to 1440, or none")
     return float(value)  # type: ignore[arg-type]
+
+
+def tokens_per_day(value: object) -> float:
+    """A whole number of tokens, or `none` for as many as are wanted, which is infinite."""
+    if value == "none":
+        return math.inf
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10**15:
+        raise ValueError("found {found}, expected a whole number of tokens from 1, or none")
+    return float(value)
+
+
+def cost_per_day(value: object) -> float:
+    """US dollars, or `none` for as many as are wanted, which is infinite."""
+    if value == "none":
+        return math.inf
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0.0001 <= float(value) <= 1e9:  # type: ignore[arg-type]
+        raise ValueError("found {found}, expected US dollars, such as 2.50, or none")
+    return float(value)  # type: ignore[arg-type]
+
+
+def distinct(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Names that differ in more than upper and lower case."""
+    folded = [name.strip().casefold() for name in value]
+    if twice := next((name for name in folded if folded.count(name) > 1), ""):
+        raise ValueError(f'has "{twice}" twice')
+    return value
 
 
 def alias(value: str) -> str:

@@ -195,7 +195,8 @@ class ScriptedModel(Script):
             await end.wait()
         await send({}, reply.finish)
         last = _frame(request, "chat.completion.chunk") | {"choices": []}
-        last["usage"] = _usage(request, reply)
+        if usage := _usage(request, reply):
+            last["usage"] = usage
         await response.write(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
 
     async def _models(self, http: web.Request) -> web.Response:
@@ -222,8 +223,10 @@ def _wire_calls(reply: Reply) -> list[dict[str, Any]]:
     ]
 
 
-def _usage(request: Request, reply: Reply) -> dict[str, int]:
-    """Some four characters make a token."""
+def _usage(request: Request, reply: Reply) -> dict[str, Any]:
+    """What the reply says, else some four characters make a token."""
+    if reply.usage is not None:
+        return dict(reply.usage)
     asked, said = len(json.dumps(request.messages)) // 4, len(reply.text) // 4
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 

@@ -61,6 +61,7 @@ class Reply:
     retry_after: float | None = None
     cut: str = ""  # how the connection ends early: "reset", or "clean" as if all were sent
     raw: Sequence[str] | None = None  # lines to send in place of all that
+    usage: Mapping[str, Any] | None = None  # the figures; None: counted, empty: none are sent
 
     @property
     def text(self) -> str:
@@ -94,11 +95,15 @@ class Script:
         delay: float = 0.0,
         hold: bool = False,
         finish: str = "stop",
+        usage: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Queue a reply for each text: a list is sent piece by piece, a string in `chunks`."""
+        """Queue a reply for each text: a list is sent piece by piece, a string in `chunks`.
+
+        `usage` is told as it stands, such as {"prompt_tokens": 9, "cost": 0.01}; {} tells none.
+        """
         for text in texts:
             pieces = _cut(text, chunks) if isinstance(text, str) else list(text)
-            reply = Reply(pieces, reasoning, (), finish, after, delay, hold)
+            reply = Reply(pieces, reasoning, (), finish, after, delay, hold, usage=usage)
             self.queue.append(reply)
         return self
 
@@ -110,6 +115,7 @@ class Script:
         arguments: str | None = None,
         finish: str = "tool_calls",
         hold: bool = False,
+        usage: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> Self:
         """Queue one message with calls: names, each followed by its arguments if it has any.
@@ -127,7 +133,7 @@ class Script:
         if arguments is not None:
             made[-1] = (made[-1][0], arguments)
         pieces = [text] if text else []
-        self.queue.append(Reply(pieces, reasoning, made, finish, hold=hold))
+        self.queue.append(Reply(pieces, reasoning, made, finish, hold=hold, usage=usage))
         return self
 
     def fails(
@@ -149,9 +155,9 @@ class Script:
         self.queue.append(Reply([p for p in pieces if p], cut="clean" if clean else "reset"))
         return self
 
-    def says_nothing(self, finish: str = "stop") -> Self:
+    def says_nothing(self, finish: str = "stop", usage: Mapping[str, Any] | None = None) -> Self:
         """Queue an answer without text and without calls."""
-        self.queue.append(Reply(finish=finish))
+        self.queue.append(Reply(finish=finish, usage=usage))
         return self
 
     def sends_raw(self, lines: Sequence[str]) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 from memtrix_as import config
 from memtrix_as.agent import approvals, commands, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher
-from memtrix_as.agent.means import Means
+from memtrix_as.agent.means import Account, Means
 from memtrix_as.app import services_of
 from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.inbox import Arrival
@@ -67,7 +67,7 @@ class Model:
     def __init__(self, calls: Sequence[ToolCall]) -> None:
         self.calls = tuple(calls)
 
-    def get(self, name: str) -> "Model":
+    def get(self, name: str, account: Account) -> "Model":
         return self
 
     async def stream(
