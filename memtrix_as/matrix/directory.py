@@ -1,6 +1,7 @@
 """Who our agents are, as this process knows it; looked up anew when somebody has changed that."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from memtrix_as.errors import LostTurn
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.intake import World
 from memtrix_as.messages import Colleague, Incoming
+from memtrix_as.settings import checks
 
 
 class Directory:
@@ -24,6 +26,8 @@ class Directory:
         self._users: dict[str, str] = {}
         self._colleagues: Sequence[Colleague] = ()
         self._looking = asyncio.Lock()
+        names = checks.username_pattern(config.appservice.username_template)
+        self._namespace = f"@{names}:{re.escape(config.homeserver.domain)}"
 
     def world(self) -> World:
         """What intake knows of us."""
@@ -65,5 +69,6 @@ class Directory:
                 roles=config.permissions,
                 ours=(f"@{config.appservice.sender_localpart}:{config.homeserver.domain}",),
                 hops=config.limits.agent_hops,
+                namespace=self._namespace,
             )
             self._version = version

@@ -45,6 +45,7 @@ class World:
     roles: Mapping[str, Role]  # user id, domain or "*"
     ours: Sequence[str]  # user ids of ours that are no agents
     hops: int = 3  # agents that may hand a message on to each other
+    namespace: str = ""  # a pattern for the user ids that our agents have, or had
 
     def role(self, user_id: str) -> Role:
         return role(self.roles, user_id)
@@ -207,6 +208,8 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
         allowed = world.role(str(event["sender"])) != "none" or event["sender"] in world.agents
         lane = inbox.turns(agent, room.room_id)
         return _one(event, lane, "invite" if allowed else "decline", agent)
+    if membership == "invite" and world.namespace and re.fullmatch(world.namespace, user):
+        return _one(event, inbox.controls(room.room_id), "decline")  # of one that is no more
     if membership in {"leave", "ban"}:
         late = room.agents and not room.synced and not agent
         lobby = inbox.lobby(room.room_id)

@@ -73,10 +73,13 @@ class Rooms:
         await self._no_previews(user, item.room_id)
 
     async def unwanted(self, item: Item) -> None:
-        """Decline an invitation of somebody who may not talk to us, and say so once."""
+        """Decline an invitation by somebody who may not talk to us, or of nobody; say so once."""
         user, inviter = str(item.payload["state_key"]), str(item.payload["sender"])
-        log.warning("%s may not talk to %s (see `permissions`)", inviter, user)
-        reason = f"{inviter} has no permission here; the owner can give it in `permissions`."
+        if item.agent:
+            log.warning("%s may not talk to %s (see `permissions`)", inviter, user)
+            reason = f"{inviter} has no permission here; the owner can give it in `permissions`."
+        else:
+            reason = "There is no agent of this name any more."
         try:
             await patiently(lambda: self._client.leave(user, item.room_id, reason), tries=1)
         except HomeserverError as exc:

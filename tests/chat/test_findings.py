@@ -1,6 +1,7 @@
 """What went wrong in systems of this kind before, one test to a finding, in real rooms.
 
-Those that need no room are in tests/tools/test_findings.py, the ninth in tests/test_secrets.py.
+Those that need no room are in tests/tools/test_findings.py, the ninth in tests/test_secrets.py,
+those of sub-agents in test_findings_agents.py.
 """
 
 import aiohttp
