@@ -151,7 +151,8 @@ class Watcher(Waiting):
         timeline = part.get("timeline", {"events": []})
         missed = await self._missed(room, timeline) if since and timeline.get("limited") else []
         for event in part.get("state", {}).get("events", []):
-            room.add_state(event)
+            if event["event_id"] not in room.known:  # Synapse repeats what was, where events forked
+                room.add_state(event)
         for event in [*missed, *timeline["events"]]:
             room.add(event)
         for event in part.get("ephemeral", {}).get("events", []):
