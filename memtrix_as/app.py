@@ -5,9 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from memtrix_as import database, tools
+from memtrix_as.admin import confirm, desk, room
 from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
@@ -28,6 +30,7 @@ from memtrix_as.matrix.channel import RoomChannel
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
 from memtrix_as.matrix.intake import World
+from memtrix_as.matrix.management import Management
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
@@ -45,10 +48,11 @@ log = logging.getLogger(__name__)
 
 
 class App:
-    """The application service, from `start` to `stop`."""
+    """The application service, from `start` to `stop`; `path` is the file of its configuration."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self._config = config
+        self._path = path
         self._stack = AsyncExitStack()
         self._world: World | None = None
         self._joining: asyncio.Task[None] | None = None
@@ -85,6 +89,7 @@ class App:
         await persona.keep(config.appservice.bot_username)
         services = services_of(pool, config, keeper, persona)
         services[Channel] = RoomChannel(pool, client, chat, config.tools, self._user_of)
+        services |= desk.services(pool, config, client, models, self._path)
         offered = tools.discover(config.tools.directories, config.tools.disabled)
         means = Means(pool, chat, models, offered, config, self._read, services)
         handlers = _handlers(means, rooms, keeper.wake)
@@ -107,6 +112,7 @@ class App:
         stack.push_async_callback(expiry.stop)
         stack.push_async_callback(keeper.stop)
         keeper.start()
+        self._later(confirm.Expiry(pool, config.limits.approval_timeout).run())
         if config.memory.upkeep:
             self._later(Upkeep(pool, config.memory.upkeep).run())
         puppets = Puppets(client, config, pool)
@@ -182,6 +188,7 @@ class App:
         port.ready = True
         self.ready.set()
         log.info("Ready: invite %s to a room", bot)
+        self._later(Management(pool, client, self._config, self.world()).keep())
         for agent in everyone[1:]:
             await persona.keep(agent.name)
         while True:
@@ -244,6 +251,7 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
         upkeep.KIND: partial(upkeep.condense, means),
+        "admin": partial(room.handle, means),
         "invite": matrix(rooms.invited),
         "decline": matrix(rooms.unwanted),
         "arrived": matrix(rooms.settle),

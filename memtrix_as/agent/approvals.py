@@ -62,19 +62,23 @@ async def _answered(
         if item.payload.get("reaction") and (known.state, known.answered_by) == (wanted, sender):
             return None  # a click after the word, or the other way round
         return OVER.format(outcome=_outcome(means, known, known.state))
+    await decide(connection, known, said, item.lane)
+    return None
+
+
+async def decide(connection: Connection, known: Approval, said: tuple[str, str], lane: str) -> None:
+    """Close an open question as `said`: by whom, and whether yes, no or always."""
+    sender, word = said
     log.info("%s says %s to %s in %s", sender, word, known.tool, known.room_id)
     if word == "no":
-        await approvals.settle(
-            connection, known, "denied", sender, item.lane, questions.denied(sender)
-        )
-        return None
+        await approvals.settle(connection, known, "denied", sender, lane, questions.denied(sender))
+        return
     if word == "always":
         await permissions.give(
             connection, known.agent, known.room_id, known.tool, sender, wary=known.wary
         )
     outcome = questions.approved(sender, word == "always")
-    await approvals.settle(connection, known, "approved", sender, item.lane, outcome)
-    return None
+    await approvals.settle(connection, known, "approved", sender, lane, outcome)
 
 
 def _outcome(means: Means, known: Approval, state: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from memtrix_as.agent import context, loop, notices, together
+from memtrix_as.agent import context, loop, notices, offer, together
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.means import Means, NamedModel
 from memtrix_as.attachments import Attachments
@@ -110,8 +110,8 @@ class _Work:
 
     async def _converse(self, reply_to: str | None) -> Ending | None:
         config, model = self._means.config, self._means.models.get(self._turn.model)
-        tools = self._means.tools if model.tools else {}
         place, sender = self._incoming.place, self._incoming.sender
+        tools = await offer.offered(self._means, place.agent) if model.tools else {}
         ctx = ToolContext(
             place, sender, self._incoming.event_id, config.timezone, self._turn.session_id,
             self._turn.id, self._means.services,

@@ -12,7 +12,7 @@ from memtrix_as.db import inbox
 from memtrix_as.db.approvals import Question
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
-from memtrix_as.matrix import answers, html
+from memtrix_as.matrix import answers, html, orders
 from memtrix_as.matrix.content import KEY
 from memtrix_as.messages import Attachment, Incoming, Place
 
@@ -73,8 +73,10 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
         return _member(event, room, world)
     if is_echo(event, world):
         return Decision(echo=_echo(event))
-    if world.role(sender) == "none" and kind != "m.room.redaction":
-        return NOTHING  # whether somebody may redact is the homeserver's to judge
+    ordered = orders.arrivals(event, room, world.main)
+    # Whether somebody may redact is the homeserver's to judge.
+    if ordered is not None or (world.role(sender) == "none" and kind != "m.room.redaction"):
+        return Decision(ordered or ())
     if kind not in MESSAGES and kind not in OVERTAKING and kind != answers.REACTION:
         return NOTHING
     if not room.synced:
