@@ -143,7 +143,7 @@ def command(
 
     def declare(run: Run) -> Command:
         return Command(
-            name[0], usage, does, example or usage, run, parameters, then, private,
+            name[0], usage, does, example or name[0], run, parameters, then, private,
             commits or slow, slow,
         )  # fmt: skip
 
@@ -174,18 +174,20 @@ class Commands(dict[str, Command]):
     def find(self, line: Line) -> Command:
         """The one that a line begins with; AdminError with what may have been meant."""
         first, *more = [word.text.lower() for word in line.words[:2]]
+        if singular := self._singular(first, more):
+            raise AdminError(f"There is no {quoted(f'{first} {more[0]}')}; type `{singular}`.")
         for name in ([f"{first} {more[0]}"] if more else []) + [first]:
-            if name in self and not self._singular(first, more):
+            if name in self:
                 return self[name]
         verbs = [name.split()[1] for name in self if name.startswith(f"{first} ")]
         if verbs and not (more and similar(more[0], verbs)):
             raise AdminError(
                 f"`{first}` is followed by {either(verbs)}. `help {first}` tells more."
             )
-        asked = self._singular(first, more) or " ".join([first, *more])
+        asked = " ".join([first, *more])
         close = similar(asked, self) or similar(first, self)
         hint = f"Did you mean {either(close)}? " if close else ""
-        given = quoted(" ".join([first, *more]) if verbs else first)
+        given = quoted(asked if verbs else first)
         raise AdminError(f"There is no command {given}. {hint}`help` lists all.")
 
     def _singular(self, first: str, more: list[str]) -> str:

@@ -104,7 +104,7 @@ async def _text(call: Call) -> str:
     agent = await agents.get(call.means.pool, call.item.agent)
     names = {agent.name, agent.display_name, agent.user_id, "memtrix"}
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    text = re.sub(rf"^\s*@?(?:{either})\s*[:,]\s*", "", call.incoming.text, flags=re.IGNORECASE)
+    text = re.sub(rf"^\s*@??(?:{either})\s*[:,]\s*", "", call.incoming.text, flags=re.IGNORECASE)
     return re.sub(r"^[/!]\s*(?=\w)", "", text.strip().strip("`").strip())
 
 

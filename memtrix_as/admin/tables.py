@@ -1,6 +1,7 @@
 """Answers as Markdown tables that are narrow enough for a phone, with nothing in a cell that
 could end it."""
 
+import re
 from collections.abc import Sequence
 
 from memtrix_as.admin.words import number
@@ -8,6 +9,8 @@ from memtrix_as.agent import questions
 
 LONG = 15  # rows of a page
 CELL = 60  # characters of a cell
+
+_BAR = re.compile(r"(?<!\\)\|")
 
 
 class Cell(str):
@@ -19,8 +22,7 @@ def code(text: object, limit: int = CELL) -> Cell:
     shown = str(text)
     if len(shown) > limit:
         shown = f"{shown[: limit - 1]}…"
-    # The parser of tables takes the backslash away again, also within a code span.
-    return Cell(questions.code(shown).replace("|", "\\|"))
+    return Cell(questions.code(shown))
 
 
 def words(text: object, limit: int = CELL) -> Cell:
@@ -34,7 +36,10 @@ def words(text: object, limit: int = CELL) -> Cell:
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table; what is no Cell is taken for somebody's words."""
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    lines += [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    for row in rows:
+        # Also within a code span: there the parser of tables takes the backslash away again.
+        cells = [_BAR.sub(r"\|", _cell(value)) for value in row]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
