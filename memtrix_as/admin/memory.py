@@ -4,8 +4,9 @@ The operator sees all of it: who was there when it was said does not matter here
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -14,7 +15,7 @@ from memtrix_as.admin.command import Ask, Call, command, quoted
 from memtrix_as.admin.people import People
 from memtrix_as.admin.tables import CELL, Cell, facts, table, words
 from memtrix_as.admin.when import day_of
-from memtrix_as.admin.words import amount, number
+from memtrix_as.admin.words import amount
 from memtrix_as.db import forgetting
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.forgetting import Passage
@@ -31,6 +32,7 @@ SHOWN = 140  # characters of a hit
 PREVIEW = 8  # lines of what will be forgotten
 LONGEST_DAY = 12_000  # characters of a journal that are shown
 MOST = 50  # passages that are forgotten at once
+_ID = re.compile(r"#([0-9]{1,9})(?:\.([0-9]{1,3}))?")  # of a passage, or a place in it
 LOOK = 5.0  # seconds between two looks at how far the index is
 NOTHING = "Nothing in the memory of {agent} fits that."
 HOW = "`memory forget {agent} #{id}` forgets the first of them; several ids may follow each other."
@@ -63,7 +65,7 @@ def _day(hit: Hit) -> Cell:
 
 def _text(hit: Hit) -> Cell:
     where = "journal" if hit.source.startswith("journal") else "said"
-    text = " / ".join(line.strip() for line in hit.text.splitlines() if line.strip())
+    text = " / ".join(s for line in hit.text.splitlines() if (s := line.strip().lstrip("-* ")))
     return Cell(f"*{where}:* {words(text, SHOWN)}")
 
 
@@ -123,38 +125,35 @@ async def show(call: Call, name: str, wanted: str) -> str:
     return f"{shown}\n\n{text}" if text else f"{shown}\n\nThe journal of {day} is empty."
 
 
-@dataclass
-class _Doomed:
-    """What goes with some passages."""
+@dataclass(frozen=True, slots=True)
+class _Thing:
+    """A journal entry or a message that a passage was cut from; `label` is what it is called."""
 
-    passages: list[int] = field(default_factory=list)
-    entries: dict[date, set[int]] = field(default_factory=dict)  # by day
-    messages: set[int] = field(default_factory=set)
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def entry_count(self) -> int:
-        return sum(map(len, self.entries.values()))
+    label: str
+    text: str
+    day: date
+    entry: int = 0
+    message: int = 0
 
 
-async def _doomed(call: Call, agent: Agent, found: Sequence[Passage]) -> _Doomed:
-    journals: Journals = call.get(Journals)
-    doomed = _Doomed([passage.id for passage in found])
-    for passage in found:
-        if passage.source.startswith("room "):
-            doomed.messages |= set(passage.messages)
-            doomed.lines += passage.parts
-            continue
-        entries = (await journals.read(agent.name, passage.day, None)).entries
-        for entry in entries:
+async def _things(call: Call, agent: Agent, passage: Passage) -> list[_Thing]:
+    """What a passage was cut from, each called by the passage's id and its place there."""
+    texts: dict[int, list[str]] = {}
+    if passage.source.startswith("room "):
+        for message, part in zip(passage.messages, passage.parts, strict=False):
+            texts.setdefault(message, []).append(part)
+    else:
+        journals: Journals = call.get(Journals)
+        for entry in (await journals.read(agent.name, passage.day, None)).entries:
             if _is_in(entry, passage):
-                doomed.entries.setdefault(passage.day, set()).add(entry.id)
-                doomed.lines.append(entry.text)
-    if doomed.messages:
-        made = await forgetting.made_of(call.db, agent.name, sorted(doomed.messages))
-        for day, ids in made.items():
-            doomed.entries.setdefault(day, set()).update(ids)
-    return doomed
+                texts[-entry.id] = [entry.text]
+    return [
+        _Thing(
+            f"#{passage.id}.{n}", " ".join(parts).lstrip("-* "), passage.day,
+            entry=max(0, -key), message=max(0, key),
+        )
+        for n, (key, parts) in enumerate(texts.items(), 1)
+    ]  # fmt: skip
 
 
 def _is_in(entry: Entry, passage: Passage) -> bool:
@@ -166,6 +165,26 @@ def _is_in(entry: Entry, passage: Passage) -> bool:
         part.strip() in lines or (len(part) > CELL and part.strip() in entry.text)
         for part in passage.parts
     )
+
+
+async def _doomed(call: Call, agent: Agent, wanted: Sequence[tuple[int, int]]) -> list[_Thing]:
+    """What is to be forgotten: all of a passage, or what stands at one place of it."""
+    ids = sorted({passage for passage, _ in wanted})
+    if len(ids) > MOST:
+        raise AdminError(f"At most {MOST} passages can be forgotten at once.")
+    found = {p.id: p for p in await forgetting.found(call.means.pool, agent.name, ids)}
+    doomed: dict[tuple[int, int], _Thing] = {}
+    for passage, place in wanted:
+        things = await _things(call, agent, found[passage]) if passage in found else []
+        if not things or place > len(things):
+            lost = f"#{passage}.{place}" if place else f"#{passage}"
+            raise AdminError(
+                f"{words(agent.display_name)} has no passage {quoted(lost)} (any more). "
+                f"`memory forget {_typed(agent)} WORDS` shows the ids."
+            )
+        for thing in things[place - 1 : place] if place else things:
+            doomed.setdefault((thing.entry, thing.message), thing)
+    return list(doomed.values())
 
 
 async def _forgotten(call: Call, details: Mapping[str, Any]) -> str:
@@ -192,38 +211,41 @@ async def _forgotten(call: Call, details: Mapping[str, Any]) -> str:
 )
 async def forget(call: Call, name: str, what: str) -> str | Ask:
     agent = await _agent(call, name)
-    given = what.split()
-    ids = [number(word) for word in given] if all(word[0] == "#" for word in given) else []
-    if not ids or None in ids:
+    wanted = [_ID.fullmatch(word) for word in what.split()]
+    if not all(wanted):
         return await _hits(call, agent, what)
-    wanted = sorted({n for n in ids if n})
-    if len(wanted) > MOST:
-        raise AdminError(f"At most {MOST} passages can be forgotten at once.")
-    found = await forgetting.found(call.db, agent.name, wanted)
-    if len(found) < len(wanted):
-        lost = [f"#{n}" for n in wanted if n not in {p.id for p in found}]
-        raise AdminError(
-            f"{words(agent.display_name)} has no passage {quoted(', '.join(lost))} (any more). "
-            f"`memory forget {_typed(agent)} WORDS` shows the ids."
-        )
-    return await _asked(call, agent, await _doomed(call, agent, found))
+    ids = [(int(found[1]), int(found[2] or 0)) for found in wanted if found]
+    return await _asked(call, agent, await _doomed(call, agent, ids))
 
 
-async def _asked(call: Call, agent: Agent, doomed: _Doomed) -> Ask:
-    messages = sorted(doomed.messages)
-    lines = [f"- {words(line, SHOWN)}" for line in doomed.lines[:PREVIEW]]
-    if (more := len(doomed.lines) - PREVIEW) > 0:
+async def _asked(call: Call, agent: Agent, doomed: Sequence[_Thing]) -> Ask:
+    messages = sorted({thing.message for thing in doomed} - {0})
+    entries: dict[date, set[int]] = {}
+    for thing in doomed:
+        if thing.entry:
+            entries.setdefault(thing.day, set()).add(thing.entry)
+    # What was written down of a message is forgotten with it.
+    for day, made in (await forgetting.made_of(call.means.pool, agent.name, messages)).items():
+        entries.setdefault(day, set()).update(made)
+    lines = [f"- {thing.label} {words(thing.text, SHOWN)}" for thing in doomed[:PREVIEW]]
+    if (more := len(doomed) - PREVIEW) > 0:
         lines.append(f"- and {more} more")
-    summaries = await forgetting.summarised(call.db, agent.name, messages)
+    summaries = await forgetting.summarised(call.means.pool, agent.name, messages)
     also = f", and {amount(summaries, 'summary')} of older conversation" if summaries else ""
+    single = (
+        f" `memory forget {_typed(agent)} {doomed[0].label}` forgets the first alone."
+        if len(doomed) > 1
+        else ""
+    )
     return Ask(
-        f"{words(agent.display_name)} forgets {amount(doomed.entry_count, 'journal entry')} and "
+        f"{words(agent.display_name)} forgets "
+        f"{amount(sum(map(len, entries.values())), 'journal entry')} and "
         f"{amount(len(messages), 'message')}{also}:\n\n" + "\n".join(lines) + "\n\nThis cannot "
         "be taken back. In the rooms themselves, in the agent's files and in the memory of other "
-        "agents it stays.",
+        f"agents it stays.{single}",
         {
             "agent": agent.name,
-            "entries": {day.isoformat(): sorted(ids) for day, ids in doomed.entries.items()},
+            "entries": {day.isoformat(): sorted(ids) for day, ids in entries.items()},
             "messages": messages,
         },
     )

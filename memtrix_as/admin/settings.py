@@ -18,9 +18,9 @@ from memtrix_as.matrix.server import Server
 from memtrix_as.settings import document
 
 MAY: dict[Role, str] = {
-    "none": "nothing: is ignored, and invitations are declined",
-    "user": "chat, invite agents, answer questions about their own messages",
-    "admin": "the same, answer for others too, and give orders here",
+    "none": "nothing; invitations are declined",
+    "user": "chat, invite agents, say yes to what their own messages led to",
+    "admin": "all that, say yes for others too, and give commands here",
 }
 WHO = {"*": "everybody else"}
 
@@ -42,7 +42,7 @@ async def permissions(call: Call) -> str:
         return (2 if who == "*" else 1 if not who.startswith("@") else 0), who
 
     rows = [
-        (Cell(WHO[who]) if who in WHO else code(who), roles[who], MAY[roles[who]])
+        (Cell(WHO[who]) if who in WHO else code(who), roles[who], Cell(MAY[roles[who]]))
         for who in sorted(roles, key=rank)
     ]
     shown = table(("who", "role", "may"), rows)

@@ -9,6 +9,7 @@ from memtrix_as.agent import questions
 
 LONG = 15  # rows of a page
 CELL = 60  # characters of a cell
+FACT = 400  # characters of a value beside its name
 
 _BAR = re.compile(r"(?<!\\)\|")
 
@@ -45,15 +46,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def facts(rows: Sequence[tuple[str, object]]) -> str:
     """Names and values below each other."""
-    return "\n".join(f"- **{name}:** {_cell(value)}" for name, value in rows)
+    return "\n".join(f"- **{name}:** {_cell(value, FACT)}" for name, value in rows)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, limit: int = CELL) -> str:
     if isinstance(value, Cell):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return words(value)
+    return words(value, limit)
 
 
 def page_of(text: str) -> int | None:

@@ -9,7 +9,6 @@ from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.client import Client
 
 VERSION = PathBuilder("_matrix/federation/v1/version")
-VERSIONS = PathBuilder("_matrix/client/versions")
 
 
 class Server:
@@ -23,15 +22,13 @@ class Server:
         self.sender = f"@{self._service.sender_localpart}:{domain}"
 
     async def version(self) -> str:
-        """Its name and version, or else the newest version of Matrix that it speaks."""
+        """Its name and version, or what it lets be seen of them."""
         try:
             told = await self._client.request(Method.GET, VERSION, user=self.bot)
-            server = told["server"]
-            return f"{server['name']} {server['version']}"
+            return f"{told['server']['name']} {told['server']['version']}"
         except (HomeserverError, KeyError, TypeError):
-            pass  # where federation is off, it does not say
-        told = await self._client.request(Method.GET, VERSIONS, user=self.bot)
-        return f"Matrix {told['versions'][-1]}"
+            # Where federation is off it does not say.
+            return await self._client.banner() or "does not say"
 
     async def whoami(self, user: str) -> str:
         """Whom the homeserver takes us for when we act as `user`."""

@@ -1,7 +1,5 @@
 """The management room on a homeserver: made, found again, guarded; and what is typed in it."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from memtrix_as.testing import ScriptedModel
@@ -10,36 +8,13 @@ from tests.rig.asking import asked, ended, question, reactions
 from tests.rig.bell import Bells
 from tests.rig.chat import Chat
 from tests.rig.human import Human
-from tests.rig.management import admins, alias, enter, point_alias, remove_alias
+from tests.rig.management import admins, alias, enter, point_alias, remove_alias, types
 from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
 from tests.rig.waiting import eventually, until
 
 DIRECT = only("direct")
-
-
-@pytest.fixture
-async def ann(stage: Stage, stopped: Service) -> AsyncIterator[Human]:
-    """The administrator of a service that has not started yet."""
-    await remove_alias(stage.door)
-    ann = await stage.person("ann")
-    admins(stopped, ann)
-    yield ann
-    await stopped.stop()
-    await remove_alias(stage.door)
-
-
-@pytest.fixture
-async def office(ann: Human, stopped: Service, stage: Stage) -> Chat:
-    """The administrator in the management room."""
-    await stopped.start()
-    return await enter(stage, ann)
-
-
-async def types(chat: Chat, text: str) -> str:
-    await chat.send(text)
-    return await chat.notice()
 
 
 async def test_the_room_is_made_and_its_administrators_asked_in(office: Chat, stage: Stage) -> None:

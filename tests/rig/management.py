@@ -49,3 +49,15 @@ async def enter(stage: Stage, human: Human) -> Chat:
     await human.sees_member(room, human.user_id)
     await human.sees_member(room, stage.agent)
     return Chat(human, room, stage.agent)
+
+
+async def types(chat: Chat, text: str) -> str:
+    """Type a command, and what is said to it."""
+    await chat.send(text)
+    return await chat.notice()
+
+
+async def confirms(chat: Chat, command: str) -> str:
+    """Type a dangerous command and say yes; what came of it."""
+    assert "No answer until" in await types(chat, command)
+    return await types(chat, "yes")
