@@ -149,15 +149,6 @@ class Client:
         assert last is not None
         raise last
 
-    async def banner(self) -> str:
-        """What the homeserver calls itself in the header of an answer; empty if it does not."""
-        url = URL(self._az.server) / "_matrix/client/versions"
-        try:
-            async with self._az.http_session.get(url, timeout=NO_TOTAL) as answer:
-                return answer.headers.get("Server", "")
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            raise HomeserverError(f"The homeserver does not answer: {exc}") from exc
-
     async def largest_upload(self, user: str) -> int | None:
         """How many bytes the homeserver takes at once, if it says so."""
         # The newer of the two addresses; Conduit knows the older.

@@ -10,7 +10,7 @@ from mautrix.api import Method, Path
 from memtrix_as.config import Config, role
 from memtrix_as.db import management
 from memtrix_as.db.management import Known
-from memtrix_as.db.pool import DOWN, Pool
+from memtrix_as.db.pool import DOWN, Pool, reachable
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.client import Client, patiently
@@ -37,7 +37,8 @@ NOT_IN = (
     "%s is not in it; if it is the right one, an administrator can invite it there before the "
     "next start"
 )
-LOST = "management.room: %s could not be made or found, no commands are taken: %s"
+LOST = "management.room: %s could not be made or found, no commands are taken: %s%s"
+OTHER = ". The registration that it has names another alias: write it anew with `memtrix-as -g`"
 ENCRYPTED = (
     "management.room: %s is encrypted, so nothing that is typed there can be read. Make another "
     "room: name another alias in `management.room`."
@@ -126,16 +127,19 @@ class Management:
 
     async def keep(self) -> None:
         """Find or make the room, however long the homeserver is away; problems are logged."""
-        try:
-            room_id = await self._room()
-            if room_id is None:
+        while True:
+            try:
+                room_id = await self._room()
+                if room_id is not None:
+                    log.info("The management room is %s (%s)", self._alias, room_id)
+                    await self._welcome(room_id)
                 return
-            log.info("The management room is %s (%s)", self._alias, room_id)
-            await self._welcome(room_id)
-        except HomeserverError as exc:
-            log.error(LOST, self._alias, exc)
-        except DOWN as exc:
-            log.error(LOST, self._alias, f"the database is away ({exc})")
+            except HomeserverError as exc:
+                log.error(LOST, self._alias, exc, OTHER if exc.errcode == "M_EXCLUSIVE" else "")
+                return
+            except DOWN as exc:
+                log.warning("The management room waits for the database: %s", exc)
+                await reachable(self._pool)
 
     async def _room(self) -> str | None:
         """The room that the alias leads to, if we may take orders there."""

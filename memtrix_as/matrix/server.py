@@ -8,6 +8,7 @@ from memtrix_as.config import Config
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.client import Client
 
+VERSIONS = PathBuilder("_matrix/client/versions")
 VERSION = PathBuilder("_matrix/federation/v1/version")
 
 
@@ -22,13 +23,14 @@ class Server:
         self.sender = f"@{self._service.sender_localpart}:{domain}"
 
     async def version(self) -> str:
-        """Its name and version, or what it lets be seen of them."""
+        """Its name and version, or else the newest version of Matrix that it speaks."""
         try:
             told = await self._client.request(Method.GET, VERSION, user=self.bot)
             return f"{told['server']['name']} {told['server']['version']}"
         except (HomeserverError, KeyError, TypeError):
-            # Where federation is off it does not say.
-            return await self._client.banner() or "does not say"
+            pass  # where federation is off, it does not say
+        told = await self._client.request(Method.GET, VERSIONS, user=self.bot)
+        return f"speaks Matrix {told['versions'][-1]}, and does not say what it is"
 
     async def whoami(self, user: str) -> str:
         """Whom the homeserver takes us for when we act as `user`."""

@@ -23,7 +23,7 @@ async def test_of_the_service(office: Chat, stopped: Service, stage: Stage) -> N
     status = await types(office, "status")
     assert __version__ in status and "1 agent in 1 room" in status
     version = await types(office, "version")
-    assert "Synapse" in version and "PostgreSQL:** 1" in version and "pgvector:** 0" in version
+    assert "Matrix v1" in version and "PostgreSQL:** 1" in version and "pgvector:** 0" in version
     backup = await types(office, "backup")
     assert "pg_dump" in backup and str(stopped.folder / "workspace") in backup
     assert stopped.settings["appservice"]["database"] not in backup, "it has a password"
