@@ -7,6 +7,7 @@ from memtrix_as.agent import approvals as answering
 from memtrix_as.agent import questions
 from memtrix_as.db import approvals as rows
 from memtrix_as.db import overview
+from memtrix_as.db.approvals import Approval
 from memtrix_as.errors import AdminError
 
 
@@ -34,6 +35,20 @@ async def approvals(call: Call, page: str) -> str:
 
 
 @command(
+    "approval show ID",
+    "shows exactly what an agent asks for",
+    example="approval show 7",
+    private=True,
+)
+async def show(call: Call, which: str) -> str:
+    known = await _known(call, which)
+    until = questions.clock(known.expires_at, call.means.config.timezone)
+    return (
+        f"{known.question}\n\n`approve {known.id}` or `deny {known.id}` answers it, until {until}."
+    )
+
+
+@command(
     "approve ID",
     "says yes to a question of an agent, which shows in its room",
     example="approve 7",
@@ -48,6 +63,14 @@ async def deny(call: Call, which: str) -> str:
 
 
 async def _decide(call: Call, which: str, word: str) -> str:
+    known = await _known(call, which)
+    await answering.decide(call.db, known, (call.sender, word), call.item.lane)
+    done = "goes on with" if word == "yes" else "is told no to"
+    return f"Question #{known.id} is answered: the agent {done} {code(known.tool)}."
+
+
+async def _known(call: Call, which: str) -> Approval:
+    """An open question, locked until it is answered."""
     count = number(which)
     known = await rows.hold(call.db, count) if count else None
     if known is None:
@@ -56,6 +79,4 @@ async def _decide(call: Call, which: str, word: str) -> str:
         state = "expired" if known.state == "open" else known.state
         by = f" by {code(known.answered_by)}" if known.answered_by else ""
         raise AdminError(f"Question #{known.id} has ended already: it is {state}{by}.")
-    await answering.decide(call.db, known, (call.sender, word), call.item.lane)
-    done = "goes on" if word == "yes" else "is told no"
-    return f"Question #{known.id} is answered: the agent {done}. It wanted:\n\n{known.question}"
+    return known

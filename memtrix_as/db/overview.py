@@ -164,7 +164,6 @@ class OpenQuestion:
     tool: str
     asked: str
     room: int | None
-    question: str
     expires_at: datetime
 
 
@@ -172,7 +171,7 @@ async def open_approvals(db: Connection | Pool) -> list[OpenQuestion]:
     """All open questions of all agents."""
     rows = await db.fetch(
         """
-        select p.id, a.display_name as agent, p.tool, p.asked, r.number as room, p.question,
+        select p.id, a.display_name as agent, p.tool, p.asked, r.number as room,
             p.expires_at
         from approvals p join agents a on a.name = p.agent
             left join rooms r on r.room_id = p.room_id

@@ -130,6 +130,14 @@ async def test_a_homeserver_that_is_away_hinders_nothing(
     await enter(stage, ann)
 
 
+@DIRECT
+async def test_two_processes_make_one_room(ann: Human, stopped: Service, stage: Stage) -> None:
+    """Whoever comes second is refused the alias, looks again, and finds what the first has made."""
+    stage.door.refuse("createRoom", 400, {"errcode": "M_ROOM_IN_USE", "error": "taken"})
+    await stopped.start()
+    assert "running for" in await types(await enter(stage, ann), "status")
+
+
 async def test_others_are_told_once(office: Chat, stage: Stage, model: ScriptedModel) -> None:
     eve = await stage.person("eve")
     await office.human.invite(office.room, eve.user_id)
@@ -245,6 +253,7 @@ async def test_a_question_of_an_agent_is_answered_from_here(
         assert "`ring`" in listed and chat.human.user_id in listed
         model.says("So be it.")
         number = listed.rpartition("| #")[2].split()[0]
+        assert f'"{bell}"' in await types(office, f"approval show {number}")
         assert "is answered" in await types(office, f"{verb} {number}")
         assert await chat.reply() == "So be it."
         assert bells.rung == ["gong"]
