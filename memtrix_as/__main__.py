@@ -83,7 +83,7 @@ async def _run(path: Path) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopped.set)
-    app = App(settings)
+    app = App(settings, path)
     starting = asyncio.create_task(app.start())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)

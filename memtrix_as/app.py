@@ -5,10 +5,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from memtrix_as import database, tools
-from memtrix_as.agent import approvals, commands, condense, corrections, turn, upkeep
+from memtrix_as.admin import confirm, desk, room
+from memtrix_as.agent import approvals, commands, condense, corrections, errand, turn, upkeep
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
 from memtrix_as.agent.meter import Meter
@@ -32,6 +34,7 @@ from memtrix_as.matrix.channel import RoomChannel
 from memtrix_as.matrix.chat import MatrixChat
 from memtrix_as.matrix.client import Client
 from memtrix_as.matrix.directory import Directory
+from memtrix_as.matrix.management import Management
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
 from memtrix_as.memory.company import Companies
@@ -49,10 +52,11 @@ log = logging.getLogger(__name__)
 
 
 class App:
-    """The application service, from `start` to `stop`."""
+    """The application service, from `start` to `stop`; `path` is the file of its configuration."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self._config = config
+        self._path = path
         self._stack = AsyncExitStack()
         self._joining: asyncio.Task[None] | None = None
         self._short: set[asyncio.Task[None]] = set()
@@ -91,8 +95,12 @@ class App:
         stack.push_async_callback(models.close)
         meter = Meter(models, pool, chat, config)
         await meter.check()
-        people = People(pool, config, meter, persona, services[Workspaces], puppets, directory.look)
+        people = People(
+            pool, config, meter, persona, services[Companies], services[Workspaces], puppets,
+            directory.look,
+        )  # fmt: skip
         services[People] = self.people = people
+        services |= desk.services(client, config, models, self._path)
         stack.push_async_callback(people.close)
         means = self._means(pool, chat, models, meter, services, directory)
         dispatcher = Dispatcher(
@@ -106,12 +114,16 @@ class App:
         for close in (chat.close, meter.close, queue.stop, expiry.stop, keeper.stop):
             stack.push_async_callback(close)
         keeper.start()
+        self._later(confirm.Expiry(pool, config.limits.approval_timeout).run())
         if config.memory.upkeep:
             self._later(Upkeep(pool, config.memory.upkeep).run())
         self._later(bell.listen(dsn, bell.ANSWERS, means.answers.ring))
         self._later(bell.listen(dsn, bell.AGENTS, lambda: self._soon(directory.look())))
-        catch_up = CatchUp(config, client, store, pool)
-        self._joining = asyncio.create_task(self._join(port, puppets, people, catch_up, pool))
+        joining = self._join(
+            port, puppets, CatchUp(config, client, store, pool), pool,
+            Management(pool, client, config, directory.world()),
+        )  # fmt: skip
+        self._joining = asyncio.create_task(joining)
         self._joining.add_done_callback(_log_failure)
 
     async def _database(self) -> tuple[str, Pool]:
@@ -183,8 +195,9 @@ class App:
         task.add_done_callback(_log_failure)
 
     async def _join(
-        self, port: TransactionPort, puppets: Puppets, people: People, catch_up: CatchUp, pool: Pool
-    ) -> None:
+        self, port: TransactionPort, puppets: Puppets, catch_up: CatchUp, pool: Pool,
+        management: Management,
+    ) -> None:  # fmt: skip
         """Make ourselves known to the homeserver, then take what it still has for us."""
         try:
             await puppets.reconcile()
@@ -195,7 +208,9 @@ class App:
         self.ready.set()
         log.info("Ready: invite @%s:%s to a room", self._config.appservice.bot_username,
                  self._config.homeserver.domain)  # fmt: skip
-        await people.go_on()
+        assert self.people
+        await self.people.go_on()
+        self._later(management.keep())
         while True:
             await catch_up.run(await agents.load(pool))
             await port.refused.wait()
@@ -258,12 +273,14 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
     return {
         "message": remembered(partial(turn.answer, means)),
         consultations.KIND: remembered(partial(turn.consult, means)),
+        errand.KIND: remembered(partial(turn.run_errand, means)),
         "command": partial(commands.run, means),
         "approval": partial(approvals.answer, means),
         "edit": partial(corrections.edit, means),
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
         upkeep.KIND: partial(upkeep.condense, means),
+        "admin": partial(room.handle, means),
         "invite": matrix(rooms.invited),
         OFFER: matrix_done(rooms.open),
         "decline": matrix(rooms.unwanted),

@@ -29,6 +29,10 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class AdminError(MemtrixError):
+    """A command of the management room cannot be carried out; the text says what to type."""
+
+
 class AttachmentError(MemtrixError):
     """A file that came with a message cannot be had; the text says why, to end a sentence."""
 

@@ -17,9 +17,9 @@ SPENT = [
 def test_a_table_by_agent_and_model_with_a_total() -> None:
     lines = spending.table(SPENT, NAMES).splitlines()
     assert lines[2:5] == [
-        "| Dennis \\| the cook | big | 2 (1 failed) | 1,000 | 50 | $0.25 |",
-        "| gone | local | 1 | 10 | 5 | - |",
-        "| **in all** |  | 3 (1 failed) | 1,010 | 55 | $0.25 |",
+        "| Dennis \\| the cook | big | 2 (1 failed) | 1,000 / 50 | $0.25 |",
+        "| gone | local | 1 | 10 / 5 | - |",
+        "| **in all** |  | 3 (1 failed) | 1,010 / 55 | $0.25 |",
     ]
     assert "1 call are an estimate" in lines[6] and "neither the provider" in lines[8]
     assert "in all" not in spending.table(SPENT[:1], NAMES)

@@ -63,17 +63,24 @@ async def _answered(
         if item.payload.get("reaction") and (known.state, known.answered_by) == (wanted, sender):
             return None  # a click after the word, or the other way round
         return OVER.format(outcome=_outcome(means, known, known.state))
+    await decide(connection, known, said, item.lane)
+    return None
+
+
+async def decide(connection: Connection, known: Approval, said: tuple[str, str], lane: str) -> None:
+    """Close an open question as `said`: by whom, and whether yes, no or always."""
+    sender, word = said
     log.info("%s says %s to %s in %s", sender, word, known.tool, known.room_id)
     if word == "no":
         outcome = questions.denied(sender, inside=known.ordinal > 0)
-        await approvals.settle(connection, known, "denied", sender, item.lane, outcome)
-        return None
+        await approvals.settle(connection, known, "denied", sender, lane, outcome)
+        return
     if known.tool == OFFER:
         target = str(known.arguments["agent"])
-        lane = inbox.controls(known.room_id, target)
         payload = {"human": sender, "agent": known.agent}
+        opening = inbox.controls(known.room_id, target)
         await inbox.put(
-            connection, [Arrival(lane, known.tool, known.room_id, target, None, payload)]
+            connection, [Arrival(opening, known.tool, known.room_id, target, None, payload)]
         )
         word = "yes"
     always = word == "always" and not known.ordinal  # a tool's own question is asked each time
@@ -82,8 +89,7 @@ async def _answered(
             connection, known.agent, known.room_id, known.tool, sender, wary=known.wary
         )
     outcome = questions.approved(sender, always)
-    await approvals.settle(connection, known, "approved", sender, item.lane, outcome)
-    return None
+    await approvals.settle(connection, known, "approved", sender, lane, outcome)
 
 
 def _outcome(means: Means, known: Approval, state: str) -> str:

@@ -80,6 +80,6 @@ class Dispatcher:
     async def _give_up(self, item: Item, words: str) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             await turns.give_up(connection, item.id, words)
-            if item.kind in {"message", "command"}:
+            if item.kind in {"message", "command", "admin"}:
                 place = Place(item.room_id, item.agent)
                 await outbox.say(connection, item.lane, place, words, reply_to=item.event_id)

@@ -1,4 +1,4 @@
-"""Which tools an agent is offered."""
+"""Which of the tools an agent is offered now."""
 
 from collections.abc import Mapping
 
@@ -8,5 +8,8 @@ from memtrix_as.tool import Tool
 
 
 def offered(means: Means, turn: Turn) -> Mapping[str, Tool]:
-    """All tools, but for those that are the main agent's alone."""
-    return {name: tool for name, tool in means.tools.items() if turn.main or not tool.main}
+    """All but those that are switched off, for this agent or for all, or the main agent's alone."""
+    return {
+        name: tool for name, tool in means.tools.items()
+        if name not in turn.off and (turn.main or not tool.main)
+    }  # fmt: skip

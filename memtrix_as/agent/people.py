@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from memtrix_as.agent import drafts, names
+from memtrix_as.agent import drafts, errand, names
 from memtrix_as.agent.means import Account, Models, NamedModel
 from memtrix_as.config import Config
 from memtrix_as.db import agents, consultations, corrections
-from memtrix_as.db.agents import Agent, Holdings
+from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import ConfigError, HomeserverError, PeopleError
+from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Colleague, Place
 from memtrix_as.workspace import Workspaces
@@ -44,9 +45,13 @@ class Puppets(Protocol):
 class Extent:
     """What belongs to an agent, and would go with it."""
 
-    holdings: Holdings
+    rooms: int
+    sessions: int
+    messages: int
+    journal_days: int
+    passages: int
     files: int
-    size: int  # bytes of them
+    bytes: int  # of the files
 
 
 class People:
@@ -58,6 +63,7 @@ class People:
         config: Config,
         models: Models,
         persona: Persona,
+        companies: Companies,
         workspaces: Workspaces,
         puppets: Puppets,
         changed: Callable[[], Awaitable[None]],
@@ -67,6 +73,7 @@ class People:
         self._config = config
         self._models = models
         self._persona = persona
+        self._companies = companies
         self._workspaces = workspaces
         self._puppets = puppets
         self._changed = changed
@@ -160,10 +167,20 @@ class People:
     async def extent(self, agent: Agent) -> Extent:
         """What would go with an agent."""
         held = await agents.holdings(self._pool, agent.name)
-        if self._workspaces.free(agent.name) and not agent.main:
-            return Extent(held, 0, 0)
-        files, size = await asyncio.to_thread(self._workspaces.of(agent.name).extent)
-        return Extent(held, files, size)
+        files = size = 0
+        if agent.main or not self._workspaces.free(agent.name):
+            files, size = await asyncio.to_thread(self._workspaces.of(agent.name).extent)
+        return Extent(
+            held.rooms, held.sessions, held.messages, held.days, held.passages, files, size
+        )
+
+    async def ask(
+        self, agent: Agent, question: str, *, by: str, place: Place, event_id: str
+    ) -> None:
+        """Ask an agent something; its answer comes into the place as a notice."""
+        company = await self._companies.of(place.room_id, speaker=by)
+        async with self._pool.acquire() as db, db.transaction():
+            await errand.put(db, agent, question, by, place, event_id, company)
 
     async def remove(self, agent: Agent, *, purge: bool) -> str:
         """Stop an agent at once and have it leave its rooms; what it knew is kept, or deleted.

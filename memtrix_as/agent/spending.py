@@ -42,8 +42,8 @@ def span(period: Period, today: date) -> tuple[date, date]:
 def table(spent: Sequence[Sum], names: Mapping[str, str]) -> str:
     """A markdown table of sums by agent and model, and of all together; `names` by agent's key."""
     lines = [
-        "| agent | model | calls | tokens in | tokens out | cost |",
-        "|---|---|--:|--:|--:|--:|",
+        "| agent | model | calls | tokens in / out | cost |",
+        "|---|---|--:|--:|--:|",
         *(_line(names.get(each.agent, each.agent), each.model, each) for each in spent),
     ]
     if len(spent) > 1:
@@ -104,8 +104,8 @@ def _line(agent: str, model: str, spent: Sum) -> str:
     calls = f"{spent.calls:,}" + (f" ({spent.failed:,} failed)" if spent.failed else "")
     cost = "-" if spent.cost is None else budget.dollars(spent.cost)
     cells = [
-        _cell(agent), _cell(model), calls, f"{spent.prompt_tokens:,}",
-        f"{spent.completion_tokens:,}", cost,
+        _cell(agent), _cell(model), calls,
+        f"{spent.prompt_tokens:,} / {spent.completion_tokens:,}", cost,
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

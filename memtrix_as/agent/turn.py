@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from memtrix_as.agent import consult as consults
-from memtrix_as.agent import context, loop, notices, taint, together
+from memtrix_as.agent import context, errand, loop, notices, taint, together
 from memtrix_as.agent.consult import Consults, ToAgent
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.inquiry import Inquiry, Patience
@@ -73,6 +73,16 @@ async def consult(means: Means, item: Item, lease: Lease) -> bool:
     root = await consultations.root(means.pool, c.root_id)
     outlet = ToAgent(means, item, lease, turn, c, consults.working(means, turn.id, root))
     return await _work(_Work(means, item, lease, turn, incoming, outlet, depth=len(c.chain)))
+
+
+async def run_errand(means: Means, item: Item, lease: Lease) -> bool:
+    """Answer an administrator who asks from elsewhere."""
+    incoming, said = await errand.heard(means, item)
+    turn = await turns.begin(means.pool, item, incoming.sender, None, said)
+    if turn.state != "running":
+        return False
+    outlet = errand.ToAsker(means, item, lease, turn)
+    return await _work(_Work(means, item, lease, turn, incoming, outlet, depth=1))
 
 
 async def _work(work: "_Work") -> bool:

@@ -138,7 +138,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
         if await of_call(connection, item.id, a.call_id):
             return
         room_id = pair(item.agent, a.people)
-        await _furnish(connection, room_id, a.people)
+        await furnish(connection, room_id, a.people)
         payload = {"sender": item.agent, "question": clean(a.question)}
         arrival = Arrival(
             inbox.consults(a.asked), KIND, room_id, a.asked, None, payload, tuple(a.people)
@@ -169,7 +169,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
         await show(connection, Consultation(**row), shown)
 
 
-async def _furnish(connection: Connection, room_id: str, people: Sequence[str]) -> None:
+async def furnish(connection: Connection | Pool, room_id: str, people: Sequence[str]) -> None:
     """Let the room be there, with its audience in it: so all that asks who may know works there."""
     await connection.execute(
         "insert into rooms (room_id, synced) values ($1, true) on conflict do nothing", room_id

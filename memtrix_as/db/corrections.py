@@ -32,7 +32,7 @@ async def of_event(connection: Connection, room_id: str, event_id: str) -> list[
         rows = await connection.fetch(
             """
             select coalesce(joined_to, id) as id from inbox
-            where event_id = $1 and room_id = $2 and kind in ('message', 'command')
+            where event_id = $1 and room_id = $2 and kind in ('message', 'command', 'admin')
             """,
             event_id,
             room_id,
@@ -49,7 +49,7 @@ async def of_event(connection: Connection, room_id: str, event_id: str) -> list[
             whole.done_at is not null as done, t.state
         from inbox i join inbox whole on whole.id = coalesce(i.joined_to, i.id)
             left join turns t on t.id = whole.id
-        where i.event_id = $1 and i.room_id = $2 and i.kind in ('message', 'command')
+        where i.event_id = $1 and i.room_id = $2 and i.kind in ('message', 'command', 'admin')
         """,
         event_id,
         room_id,
@@ -240,7 +240,7 @@ async def blank(connection: Connection, room_id: str, event_id: str) -> None:
     await connection.execute(
         """
         update inbox set payload = payload - 'content'
-        where event_id = $1 and room_id = $2 and kind in ('message', 'command')
+        where event_id = $1 and room_id = $2 and kind in ('message', 'command', 'admin')
         """,
         event_id,
         room_id,

@@ -62,6 +62,11 @@ def controls(room_id: str, agent: str = "") -> str:
     return f"!{agent} {room_id}"
 
 
+def orders(sender: str, room_id: str) -> str:
+    """The lane of what an administrator types in the management room."""
+    return f"#{sender} {room_id}"
+
+
 def lobby(room_id: str) -> str:
     """The lane of events of a room that we do not know yet."""
     return f"* {room_id}"
@@ -76,7 +81,7 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
         with arrived as (
             insert into inbox (lane, kind, room_id, agent, event_id, payload, hops, people)
             select lane, kind, room_id, agent, event_id, payload, hops,
-                case when kind in ('message', 'question') then coalesce(
+                case when kind in ('message', 'question', 'errand') then coalesce(
                     (select array_agg(p) from jsonb_array_elements_text(people::jsonb) p),
                     array(select user_id from members m where m.room_id = a.room_id
                           and user_id not in (select user_id from agents))) end
@@ -206,6 +211,14 @@ async def give_back(pool: Pool, item: Item) -> None:
         item.id,
         item.attempts,
     )
+
+
+async def move(connection: Connection, item_id: int, lane: str) -> None:
+    """Have an item handled in another lane, because it would hold up those behind it."""
+    await connection.execute(
+        "update inbox set lane = $2, attempts = 0 where id = $1 and done_at is null", item_id, lane
+    )
+    await queue.wake(connection, lane)
 
 
 async def finish(db: Connection | Pool, item_id: int, error: str | None = None) -> None:

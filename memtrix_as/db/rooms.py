@@ -21,6 +21,7 @@ class Room:
     synced: bool = False
     agents: frozenset[str] = frozenset()
     humans: frozenset[str] = frozenset()
+    management: bool = False  # what is said here is an order, see `admin`
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Roo
             array(select a.name from members join agents a using (user_id)
                   where room_id = r.room_id) as agents,
             array(select user_id from members where room_id = r.room_id
-                  and user_id not in (select user_id from agents) limit {MOST_HUMANS}) as humans
+                  and user_id not in (select user_id from agents) limit {MOST_HUMANS}) as humans,
+            exists (select from management m where m.room_id = r.room_id) as management
         from rooms r where r.room_id = any($1)
         """,
         list(room_ids),
@@ -80,6 +82,7 @@ async def load(connection: Connection, room_ids: Iterable[str]) -> dict[str, Roo
             row["synced"],
             frozenset(row["agents"]),
             frozenset(row["humans"]),
+            row["management"],
         )
         for row in rows
     }

@@ -28,6 +28,7 @@ class Turn:
     said_to: int  # the words up to this message stand in the room, before a question
     agent_name: str
     main: bool  # it is the main agent's
+    off: Sequence[str]  # tools that are switched off
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ async def begin(
             where s.item_id = $1 or s.item_id in (select id from joined)
             order by s.n)
         select t.*, a.model, a.verbose, a.reasoning, a.recall, a.display_name as agent_name,
-            a.main
+            a.main, array(select tool from disabled_tools where agent in ('', $2)) as off
         from (select * from begun union all
               select id, session_id, state, said_to from turns where id = $1) t, agents a, item
         where a.name = $2 and a.state = 'active'

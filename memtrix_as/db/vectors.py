@@ -78,14 +78,26 @@ async def former(pool: Pool, model: str) -> str | None:
     return found
 
 
+async def served(pool: Pool, space: int) -> bool:
+    """Whether a space has had all vectors once."""
+    return bool(
+        await pool.fetchval("select complete_at is not null from spaces where id = $1", space)
+    )
+
+
 async def complete(pool: Pool, space: int) -> list[int]:
-    """Note that a space has all vectors; returns the other spaces, which nobody needs now."""
+    """Note that a space has all vectors; returns the other spaces, which nobody needs now.
+
+    One of the same model that is being made anew stays, whoever is still at the one before it.
+    """
     await pool.execute(
         "update spaces set complete_at = now() where id = $1 and complete_at is null", space
     )
     rows = await pool.fetch(
-        "select id from spaces where id <> $1 and exists"
-        " (select from spaces where id = $1 and complete_at is not null)",
+        """
+        select other.id from spaces other join spaces s on s.id = $1 and s.complete_at is not null
+        where other.id <> s.id and (other.model <> s.model or other.id < s.id)
+        """,
         space,
     )
     return [row["id"] for row in rows]

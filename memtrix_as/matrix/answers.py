@@ -66,13 +66,19 @@ def target(content: Mapping[str, Any]) -> str | None:
 def reaction(event: Mapping[str, Any], questions: Sequence[Question]) -> tuple[Arrival, ...]:
     """The arrival of an emoji on a question; other emoji, and on other events, say nothing."""
     content = event.get("content")
-    meant = target(content) if isinstance(content, dict) else None
-    found = pointed(questions, str(event["room_id"]), meant) if meant else None
-    key = content["m.relates_to"].get("key") if isinstance(content, dict) and meant else None
-    answer = _EMOJI.get(_LOOKS.sub("", key).strip()) if isinstance(key, str) else None
-    if found is None or answer is None:
+    said = clicked(content) if isinstance(content, dict) else None
+    found = pointed(questions, str(event["room_id"]), said[0]) if said else None
+    if found is None or said is None:
         return ()
-    return (arrival(event, found.agent, answer, found, found.thread, clicked=True),)
+    return (arrival(event, found.agent, said[1], found, found.thread, clicked=True),)
+
+
+def clicked(content: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The event that a reaction is on, and what it answers; None when it answers nothing."""
+    meant = target(content)
+    key = content["m.relates_to"].get("key") if meant else None
+    answer = _EMOJI.get(_LOOKS.sub("", key).strip()) if isinstance(key, str) else None
+    return (meant, answer) if meant and answer else None
 
 
 def pointed(questions: Sequence[Question], room_id: str, event_id: str) -> Question | None:
@@ -104,7 +110,7 @@ def arrival(
     question: Question | None,
     thread: str | None,
     *,
-    clicked: bool = False,
+    clicked: bool = False,  # by an emoji
     ambiguous: bool = False,
 ) -> Arrival:
     """The inbox row of an answer: it overtakes the turn that waits for it."""

@@ -12,7 +12,7 @@ from memtrix_as.db import inbox
 from memtrix_as.db.approvals import Question
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
-from memtrix_as.matrix import answers, html
+from memtrix_as.matrix import answers, html, orders
 from memtrix_as.matrix.content import DRAFT, HOPS, KEY, THREAD
 from memtrix_as.matrix.event import (
     attachments,
@@ -83,8 +83,10 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
         return _member(event, room, world)
     if is_echo(event, world):
         return Decision(_handed_on(event, room, world), echo=_echo(event))
-    if world.role(sender) == "none" and kind != "m.room.redaction":
-        return NOTHING  # whether somebody may redact is the homeserver's to judge
+    ordered = orders.arrivals(event, room, world.main)
+    # Whether somebody may redact is the homeserver's to judge.
+    if ordered is not None or (world.role(sender) == "none" and kind != "m.room.redaction"):
+        return Decision(ordered or ())
     if kind not in MESSAGES and kind not in OVERTAKING and kind != answers.REACTION:
         return NOTHING
     if not room.synced:
@@ -103,8 +105,12 @@ def echo(event: Mapping[str, Any], world: World) -> tuple[UUID, int] | None:
 
 def is_echo(event: Mapping[str, Any], world: World) -> bool:
     """Whether an event is one that we have sent ourselves."""
-    ours = event.get("sender") in world.agents or event.get("sender") in world.ours
-    return ours and event.get("type") != "m.room.member"
+    sender = str(event.get("sender"))
+    # One that is no more may have had the last word.
+    gone = bool(world.namespace) and re.fullmatch(world.namespace, sender) is not None
+    return (sender in world.agents or sender in world.ours or gone) and event.get(
+        "type"
+    ) != "m.room.member"
 
 
 def after(room: Room, decision: Decision, world: World) -> Room:

@@ -149,20 +149,25 @@ class Vectors:
         """Embed the next passages that wait; returns how many were done."""
         if not self._space:
             await self.load()
-        waiting = await vectors.waiting(self._pool, self._space, BATCH)
+        space = self._space  # it may be renewed meanwhile
+        waiting = await vectors.waiting(self._pool, space, BATCH)
         if not waiting:
-            await self._settle()
+            await self._settle(space)
             return 0
         made = await self._embedder.embed_documents([passage.text for passage in waiting])
         pairs = zip(waiting, made, strict=True)
-        await vectors.add(self._pool, self._space, [(p.id, vector) for p, vector in pairs])
+        await vectors.add(self._pool, space, [(p.id, vector) for p, vector in pairs])
         return len(waiting)
 
     async def renew(self) -> None:
-        """Begin all vectors anew, while the old ones serve."""
-        if not self._space:
-            await self.load()
-        self._space = await self._new_space()
+        """Begin all vectors anew, while the old ones serve; go on where that was begun before."""
+        await self.load()
+        if await vectors.served(self._pool, self._space):
+            self._space = await self._new_space()
+
+    async def renewed(self) -> bool:
+        """Whether the newest vectors serve: all passages have theirs."""
+        return await vectors.served(self._pool, self._space)
 
     async def _new_space(self) -> int:
         level = await background(self._embedder)
@@ -172,13 +177,13 @@ class Vectors:
         missing, total = await vectors.missing(self._pool, self._space)
         return Progress(total - missing, total)
 
-    async def _settle(self) -> None:
+    async def _settle(self, space: int) -> None:
         """All passages have their vector: they serve from now on, and older ones go."""
         if await vectors.largest(self._pool) >= GRAPH_FROM and not await vectors.has_graph(
-            self._pool, self._space
+            self._pool, space
         ):
-            await vectors.build_graph(self._pool, self._space, self._dimensions)
-        for old in await vectors.complete(self._pool, self._space):
+            await vectors.build_graph(self._pool, space, self._dimensions)
+        for old in await vectors.complete(self._pool, space):
             await vectors.drop(self._pool, old)
 
 

@@ -238,10 +238,16 @@ class Journals:
     async def withdraw(self, db: Connection, room_id: str, event_id: str) -> None:
         """Take out the entries that were made of a message, which its sender took back."""
         for (agent, day), ids in (await rows.made_of(db, room_id, event_id)).items():
-            async with self._writing(agent, db) as connection:
-                before = await rows.live(connection, agent, day)
-                await rows.remove(connection, ids)
-                await self._settle(connection, agent, day, before)
+            await self.forget(agent, day, ids, db)
+
+    async def forget(
+        self, agent: str, day: date, ids: Sequence[int], db: Connection | None = None
+    ) -> None:
+        """Take these entries out of a day."""
+        async with self._writing(agent, db) as connection:
+            before = await rows.live(connection, agent, day)
+            await rows.remove(connection, ids)
+            await self._settle(connection, agent, day, before)
 
     @asynccontextmanager
     async def _writing(self, agent: str, db: Connection | None) -> AsyncIterator[Connection]:

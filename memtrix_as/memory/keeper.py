@@ -25,6 +25,10 @@ SHARE = 0.2  # of the time may go into indexing: a room with thousands of messag
 DAYS = 20  # of conversation, indexed between two looks at what waits
 MANY = 200  # passages that wait, from which on progress is told in the log
 TELL_EVERY = 15.0  # seconds
+NO_VECTORS = (
+    "There are no vectors to make anew: `embeddings.model` is none, and memory is searched by "
+    "words alone. Those are always complete."
+)
 RETRY = 60.0  # seconds, then twice as long each time, up to …
 RETRY_LONGEST = 3600.0
 
@@ -74,6 +78,19 @@ class Keeper:
     def wake(self) -> None:
         """A turn has ended, or was changed."""
         self._said.set()
+
+    async def renew(self) -> None:
+        """Have all vectors made anew while the old ones serve; ConfigError where there are none."""
+        if self._vectors is None:
+            raise ConfigError(NO_VECTORS)
+        if self.trouble:
+            raise ConfigError(f"No vectors can be made now: {self.trouble}")
+        await self._vectors.renew()
+        self._passages.set()
+
+    async def renewed(self) -> bool:
+        """Whether all passages have the vector that `renew` began."""
+        return self._vectors is None or await self._vectors.renewed()
 
     async def progress(self) -> tuple[Progress, int]:
         """How many passages have their vector, and how many turns wait to be cut into passages."""

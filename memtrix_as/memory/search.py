@@ -54,6 +54,7 @@ class Hit:
     first: int  # the range of the source's parts that the text shows …
     last: int
     own: tuple[int, int]  # … and that of the passage within it
+    id: int = 0  # of the passage
 
 
 async def search(
@@ -202,4 +203,5 @@ def _hit(found: Found, parts: dict[int, str], asked: set[str]) -> Hit:
         numbers[0],
         numbers[-1],
         (found.start, found.start + len(found.parts) - 1),
+        found.id,
     )

@@ -74,10 +74,9 @@ async def _removes(ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
     if agent.main:
         raise ToolError(f"{agent.display_name} is the main agent: it cannot be removed.")
     extent = await people.extent(agent)
-    held = extent.holdings
     what = (
-        f"{held.rooms} rooms, {held.sessions} conversations with {held.messages} messages, "
-        f"{held.days} days of its journal, {extent.files} files"
+        f"{extent.rooms} rooms, {extent.sessions} conversations with {extent.messages} messages, "
+        f"{extent.journal_days} days of its journal, {extent.files} files"
     )
     if arguments.get("purge"):
         return f"It stops {agent.display_name} and deletes all that belongs to it for good: {what}."

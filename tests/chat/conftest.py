@@ -16,6 +16,7 @@ from tests.rig.door import Door
 from tests.rig.embeddings import EmbeddingServer
 from tests.rig.homeserver import Homeserver
 from tests.rig.human import Human
+from tests.rig.management import admins, enter, remove_alias
 from tests.rig.service import Process, Service
 from tests.rig.settings import DOMAIN, register
 from tests.rig.stage import Stage
@@ -117,6 +118,24 @@ async def service(stopped: Service) -> Service:
 async def chat(service: Service, stage: Stage) -> Chat:
     """A human in a direct room with the main agent, and the service running."""
     return await stage.chat()
+
+
+@pytest.fixture
+async def ann(stage: Stage, stopped: Service) -> AsyncIterator[Human]:
+    """The administrator of a service that has not started yet."""
+    await remove_alias(stage.door)
+    ann = await stage.person("ann")
+    admins(stopped, ann)
+    yield ann
+    await stopped.stop()
+    await remove_alias(stage.door)
+
+
+@pytest.fixture
+async def office(ann: Human, stopped: Service, stage: Stage) -> Chat:
+    """The administrator in the management room."""
+    await stopped.start()
+    return await enter(stage, ann)
 
 
 @pytest.fixture

@@ -57,7 +57,8 @@ class Service:
         return write(self.folder / "config.yaml", self.settings)
 
     async def start(self) -> None:
-        app = App(config.load(self.write()))
+        path = self.write()
+        app = App(config.load(path), path)
         self._app = app
         await app.start()
         await asyncio.wait_for(app.ready.wait(), PATIENCE)

@@ -41,6 +41,8 @@ def settings(
         },
         "models": {MODEL: {"provider": "scripted", "model": "scripted"}},
         "permissions": {DOMAIN: "user"},
+        # The two services of the tests share a homeserver, and no alias is theirs both.
+        "management": {"room": f"#{name}-admin"},
         # torch takes ten seconds of a processor; the tests of memory set a model themselves
         "embeddings": {"model": "none"},
     }
