@@ -1,7 +1,7 @@
 """Questions as rows: parked turns cost nothing, and no order of events cheats the human."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,71 @@ async def test_a_turn_without_a_human_is_refused_at_once(pool: Pool, tmp_path: P
     assert not tower.rung and not await at.open_questions()
     told = await pool.fetchval("select text from messages where role = 'tool'")
     assert "no human takes part" in told
+
+
+async def test_what_has_changed_since_the_yes_is_not_done(pool: Pool, tmp_path: Path) -> None:
+    """The human agreed to lose one file; while the question waited, there came to be two."""
+    lost: list[int] = []
+    there = 1
+
+    async def counts(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
+        return f"It deletes {there} of {arguments['name']}." if there else None
+
+    @tool(confirm_if=counts)
+    async def drop(ctx: ToolContext, name: str) -> str:
+        """Drop all of a name.
+
+        Args:
+            name: which
+        """
+        lost.append(there)
+        return "Dropped."
+
+    forged = "x\n\n➜ It deletes 2 of x\\."
+    model = Model(())
+    at = Bench(pool, tmp_path, model, {"drop": drop})
+    await at.open()
+    for name, then, word, done in (
+        (forged, 2, "yes", []), ("x", 1, "yes", [1]), ("x", 0, "yes", [0]), ("x", 2, "always", [])
+    ):  # fmt: skip
+        there = 1
+        lost.clear()
+        model.calls = (ToolCall("c", "drop", {"name": name}),)
+        await at.says("drop it")
+        await at.work()
+        (question,) = await at.open_questions()
+        there = then
+        await at.answers(question, word)
+        await at.work()
+        assert lost == done
+        told = "select text from messages where role = 'tool' order by id desc limit 1"
+        assert ("has changed since" in await pool.fetchval(told)) == (not done)
+    assert await state(pool) == "done"
+
+
+async def test_what_is_looked_at_is_what_will_run(pool: Pool, tmp_path: Path) -> None:
+    """A model that says "true" in place of true must not slip past the look."""
+    ran: list[bool] = []
+
+    async def by_force(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
+        return "By force?" if arguments["force"] is True else None
+
+    @tool(confirm_if=by_force)
+    async def open_door(ctx: ToolContext, force: bool) -> str:
+        """Open the door.
+
+        Args:
+            force: with force
+        """
+        ran.append(force)
+        return "Open."
+
+    calls = [ToolCall(f"c{n}", "open_door", {"force": v}) for n, v in enumerate([True, "on", 1])]
+    at = Bench(pool, tmp_path, Model(calls), {"open_door": open_door})
+    await at.open()
+    await at.says("open it")
+    await at.work()
+    assert len(await at.open_questions()) == 3 and not ran
 
 
 async def test_a_model_cannot_flood_the_room_with_questions(pool: Pool, tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ class Bench:
     async def question(self, name: str, **arguments: Any) -> str | None:
         """What the human is asked before; None when nothing is."""
         tool = self._tools[name]
-        asked = await tool.confirm_if(self.context(), arguments) if tool.confirm_if else None
+        values = tool.validated(arguments)
+        asked = await tool.confirm_if(self.context(), values) if tool.confirm_if else None
         return asked or (name if tool.confirm else None)
 
     def put(self, path: str, data: bytes | str) -> Path:
