@@ -24,6 +24,7 @@ CONTROLS = {
     "stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona", "approvals",
 }  # fmt: skip
 COMMANDS = CONTROLS | {"clear"}
+MOST_NAME = 100  # characters of a display name
 COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 
 
@@ -135,12 +136,11 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
     membership = content.get("membership")
     agent = world.agents.get(user)
     if membership == "join":
-        name = content.get("displayname")
         arrivals: tuple[Arrival, ...] = ()
         if (agent or room.agents) and not room.synced:
             # Heard once more when the room is known, after what the homeserver said of it then.
             arrivals = (_arrival(event, inbox.lobby(room.room_id), "arrived", ""),)
-        return Decision(arrivals, joined=(user, name if isinstance(name, str) else None))
+        return Decision(arrivals, joined=(user, display_name(content)))
     if membership == "invite" and agent:
         allowed = world.role(str(event["sender"])) != "none" or event["sender"] in world.agents
         lane = inbox.turns(agent, room.room_id)
@@ -338,6 +338,15 @@ def _attachments(event: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[
             url,
         ),
     )
+
+
+def display_name(content: Mapping[str, Any]) -> str | None:
+    """The name that a membership gives, on one line: it stands before what its human says."""
+    name = content.get("displayname")
+    if not isinstance(name, str):
+        return None
+    plain = "".join(c if c.isprintable() else " " for c in name[:MOST_NAME])
+    return " ".join(plain.split()) or None
 
 
 def content_of(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,8 +109,7 @@ class Rooms:
             content = event.get("content") if isinstance(event.get("content"), dict) else {}
             assert isinstance(content, dict)
             if event.get("type") == "m.room.member" and content.get("membership") == "join":
-                name = content.get("displayname")
-                members[str(event.get("state_key"))] = name if isinstance(name, str) else None
+                members[str(event.get("state_key"))] = intake.display_name(content)
         async with rooms.intake(self._pool) as connection:
             ids = [e["event_id"] for e in before if isinstance(e.get("event_id"), str)]
             new = await rooms.note(connection, ids)

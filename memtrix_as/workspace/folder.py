@@ -24,6 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 KEPT = ("attachments", "downloads")  # emptied, perhaps, but never removed themselves
+MOST_COUNTED = 10_000  # files of a folder
 PARTIAL = ".memtrix-"  # how the name of an unfinished file begins
 
 
@@ -160,18 +161,16 @@ class Workspace:
 
     def delete_folder(self, path: str) -> None:
         """Delete a folder with all that is in it, following no link."""
-        *folders, name = paths.parts(path)
-        if not folders and name in KEPT:
-            raise PathRefused(f"{name}/ itself stays. Delete what is in it, by its own path.")
+        *folders, name = self._may_go(path)
         with self._folder([*folders, name], path):
             pass  # it is a folder, and no link
         with self._folder(folders, path) as at, _explained(path):
             shutil.rmtree(name, dir_fd=at)
 
-    def count(self, path: str, limit: int = 10_000) -> tuple[int, int]:
-        """How many files and bytes are in a folder; counting stops at `limit` files."""
+    def count(self, path: str, limit: int = MOST_COUNTED) -> tuple[int, int]:
+        """How many files and bytes are in a folder that may go; counting stops at `limit` files."""
         files = size = 0
-        with self._folder(list(paths.parts(path)), path) as at:
+        with self._folder(list(self._may_go(path)), path) as at:
             for _, _, names, fd in os.fwalk(".", dir_fd=at, follow_symlinks=False):
                 for name in names:
                     with contextlib.suppress(OSError):
@@ -180,6 +179,13 @@ class Workspace:
                     if files >= limit:
                         return files, size
         return files, size
+
+    @staticmethod
+    def _may_go(path: str) -> tuple[str, ...]:
+        names = paths.parts(path)
+        if len(names) == 1 and names[0] in KEPT:
+            raise PathRefused(f"{path} itself stays. Delete what is in it, by its own path.")
+        return names
 
     @contextlib.contextmanager
     def new_folder(self, path: str) -> Iterator[int]:
