@@ -86,9 +86,13 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
 async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     path = _path(arguments)
     await ctx.get(Attachments).admit(ctx, path)
-    if not await asyncio.to_thread(_workspace(ctx).exists, path):
+    found = await asyncio.to_thread(_workspace(ctx).look, path)
+    if found is None:
         raise ToolError(f"There is no {path!r}. list_directory shows what there is.")
-    return f"It deletes the file {path}. This cannot be undone."
+    if found.kind == "folder":
+        raise ToolError(f"{path} is a folder. Use delete_directory.")
+    what = f"the file {path}, which has {_size(found.size)}" if found.kind == "file" else path
+    return f"It deletes {what}. This cannot be undone."
 
 
 @tool(confirm=True, alone=True, confirm_if=_deletes_file)

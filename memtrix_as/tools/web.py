@@ -152,6 +152,7 @@ async def fetch_url(
 
 async def _downloads(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     url = str(arguments.get("url", ""))
+    await ctx.get(Web).outbound.check(url)  # nobody is asked about what cannot be had
     shown = url if len(url) <= 300 else f"{url[:300]}... ({len(url)} characters)"
     most = ctx.get(Web).download_size / 1e6
     return f"It downloads {shown} into downloads/ (up to {most:g} MB) from that server."

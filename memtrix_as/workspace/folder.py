@@ -92,13 +92,16 @@ class Workspace:
 
     def exists(self, path: str) -> bool:
         """Whether anything at all has this name."""
+        return self.look(path) is not None
+
+    def look(self, path: str) -> Entry | None:
+        """What has this name, a link being just that."""
         *folders, name = paths.parts(path)
         try:
             with self._folder(folders, path) as at:
-                os.stat(name, dir_fd=at, follow_symlinks=False)
+                return _seen(name, os.stat(name, dir_fd=at, follow_symlinks=False))
         except (FileNotFoundError, _Missing):
-            return False
-        return True
+            return None
 
     def write(self, path: str, data: bytes, *, replace: bool) -> None:
         """Write a file whole or not at all, with the folders above it."""
@@ -349,6 +352,10 @@ def _entry(one: "os.DirEntry[str]") -> Entry:
         found = one.stat(follow_symlinks=False)
     except OSError:
         return Entry(one.name, "other")
+    return _seen(one.name, found)
+
+
+def _seen(name: str, found: os.stat_result) -> Entry:
     kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
-    return Entry(one.name, kind, found.st_size if kind == "file" else 0)
+    return Entry(name, kind, found.st_size if kind == "file" else 0)
