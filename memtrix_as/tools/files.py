@@ -90,7 +90,7 @@ async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str |
     if found is None:
         raise ToolError(f"There is no {path!r}. list_directory shows what there is.")
     if found.kind == "folder":
-        raise ToolError(f"{path} is a folder. Use delete_directory.")
+        raise ToolError(f"{path!r} is a folder. Use delete_directory.")
     what = f"the file {path}, which has {_size(found.size)}" if found.kind == "file" else path
     return f"It deletes {what}. This cannot be undone."
 

@@ -109,7 +109,7 @@ class Workspace:
         with self._folder(folders, path, make=True) as at, _explained(path):
             found = _stat(at, name)
             if found and not replace:
-                raise ToolError(f"{path} exists already. Choose another name.")
+                raise ToolError(f"{paths.shown(path)} exists already. Choose another name.")
             if found:
                 _writable(found, path)
             with _partial(at, path) as (temporary, fd):
@@ -159,7 +159,7 @@ class Workspace:
         with self._folder(folders, path) as at, _explained(path):
             found = os.stat(name, dir_fd=at, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
-                raise ToolError(f"{path} is a folder. Use delete_directory.")
+                raise ToolError(f"{paths.shown(path)} is a folder. Use delete_directory.")
             os.unlink(name, dir_fd=at)
 
     def delete_folder(self, path: str) -> None:
@@ -326,24 +326,26 @@ def _stat(at: int, name: str) -> os.stat_result | None:
 
 def _not_there(at: int, name: str, path: str) -> None:
     if _stat(at, name):
-        raise ToolError(f"{path} exists already. Choose another directory.")
+        raise ToolError(f"{paths.shown(path)} exists already. Choose another directory.")
 
 
 def _plain(found: os.stat_result, path: str) -> None:
     """Only plain files with one name: a second name may be that of a file outside."""
     if stat.S_ISDIR(found.st_mode):
-        raise ToolError(f"{path} is a folder. Use list_directory.")
+        raise ToolError(f"{paths.shown(path)} is a folder. Use list_directory.")
     if stat.S_ISLNK(found.st_mode):
-        raise PathRefused(f"{path} is a link. Links are not followed.")
+        raise PathRefused(f"{paths.shown(path)} is a link. Links are not followed.")
     if not stat.S_ISREG(found.st_mode):
-        raise PathRefused(f"{path} is no file but a device, a pipe or a socket.")
+        raise PathRefused(f"{paths.shown(path)} is no file but a device, a pipe or a socket.")
     if found.st_nlink > 1:
-        raise PathRefused(f"{path} has other names elsewhere (hard links), so it is left alone.")
+        raise PathRefused(
+            f"{paths.shown(path)} has other names elsewhere (hard links), so it is left alone."
+        )
 
 
 def _writable(found: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise ToolError(f"{path} is a folder. Choose another name.")
+        raise ToolError(f"{paths.shown(path)} is a folder. Choose another name.")
     _plain(found, path)
 
 

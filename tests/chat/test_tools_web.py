@@ -140,7 +140,7 @@ async def test_a_repository_is_copied_once_there_is_a_yes(
     assert f"{repository.url} into the folder repo" in asked.replace("\\", "")
     assert "1 files" in said and "Left out: 1 links" in said
     assert [p.name for p in (files / "repo").iterdir()] == ["README.md"]
-    await tells(talk, model, ("git_clone", {"url": repository.url}, "repo exists already"))
+    await tells(talk, model, ("git_clone", {"url": repository.url}, "'repo' exists already"))
     _, said = await permitted(talk, model, "git_clone", url=repository.url[:-8] + "none.git")
     assert "no public repository" in said and not (files / "none").exists()
 

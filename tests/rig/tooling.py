@@ -34,9 +34,10 @@ class Bench:
         self.root = settings.workspace_directory
         self.root.mkdir()
         self.agents = settings.agents_directory
+        self.workspaces = Workspaces(settings)
         self._services: dict[type, Any] = {
             Attachments: Nothing(),
-            Workspaces: Workspaces(settings),
+            Workspaces: self.workspaces,
             Documents: Documents(),
             Way: Way.of(settings),
             **(services or {}),

@@ -84,6 +84,10 @@ class Web:
         for server in (self._server, self._trap):
             server.close()
 
+    async def trap_at(self, address: str) -> asyncio.Server:
+        """One more trap at the same port."""
+        return await asyncio.start_server(self._note, address, self.port)
+
     def url(self, path: str, host: str = "ok.test") -> str:
         return f"http://{host}:{self.port}{path}"
 

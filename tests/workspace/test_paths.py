@@ -1,4 +1,4 @@
-"""What a path may look like: ten thousand that attack, and those that people write."""
+"""What a path may look like; ten thousand that attack a real disk are in test_hostile.py."""
 
 import time
 
@@ -54,7 +54,7 @@ PIECES = st.sampled_from(
 ) | st.text(max_size=6)  # fmt: skip
 
 
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(st.lists(PIECES, max_size=8), st.sampled_from(["", "/"]))
 def test_no_generated_path_leads_out(pieces: list[str], between: str) -> None:
     try:
