@@ -63,11 +63,10 @@ class Attachments:
         for file in incoming.attachments:
             agent, event_id = incoming.place.agent, incoming.event_id
             found = await rows.find(self._pool, agent, event_id)
-            if found is None:
+            if found is None or await self._unfinished(item_id, agent, found):
                 try:
                     async with asyncio.timeout(PATIENCE):
-                        found = await self._fetch(incoming, file, download)
-                    await rows.add(self._pool, item_id, event_id, found)
+                        found = await self._fetch(item_id, incoming, file, download)
                 except (AttachmentError, ToolError, TimeoutError) as exc:
                     why = str(exc) or f"the homeserver did not give it within {PATIENCE:.0f} s"
                     log.warning("A file of %s cannot be had: %s", event_id, why)
@@ -75,7 +74,15 @@ class Attachments:
             kept.append(found)
         return tuple(kept)
 
-    async def _fetch(self, incoming: Incoming, file: Attachment, download: Download) -> Kept:
+    async def _unfinished(self, item_id: int, agent: str, found: Kept) -> bool:
+        """Whether a crash came between the row and its file; later, somebody has deleted it."""
+        if self._workspaces.of(agent).exists(found.path):
+            return False
+        return not await rows.answered(self._pool, item_id)
+
+    async def _fetch(
+        self, item_id: int, incoming: Incoming, file: Attachment, download: Download
+    ) -> Kept:
         if file.size is not None and file.size > self._most:
             raise AttachmentError(self._too_large())
         workspace = self._workspaces.of(incoming.place.agent)
@@ -90,9 +97,12 @@ class Attachments:
                     if len(head) < kinds.HEAD:
                         head += piece[: kinds.HEAD]
                     await asyncio.to_thread(out.write, piece)
-        kind = kinds.kind(head, name)
-        mimetype = file.mimetype if kind == kinds.UNKNOWN else kind
-        return Kept(file.name, mimetype, size, f"{FOLDER}/{out.name}")
+            kind = kinds.kind(head, name)
+            mimetype = file.mimetype if kind == kinds.UNKNOWN else kind
+            kept = Kept(file.name, mimetype, size, f"{FOLDER}/{name}")
+            # Before the file has its name: none ever stands there of which nobody knows for whom.
+            await rows.add(self._pool, item_id, incoming.event_id, kept)
+        return kept
 
     def _too_large(self) -> str:
         return f"it is larger than {self._most // 1_000_000} MB (limits.attachment_size)"

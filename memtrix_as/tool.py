@@ -105,7 +105,8 @@ class Human(Protocol):
 ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
 """Looks at a call before it runs: the question to ask the human first, or None for no need.
 
-The arguments are as the model gave them, not yet validated.
+It gets the arguments as the function will. After a yes it looks again: the call does not run when
+it would now say something else.
 """
 
 

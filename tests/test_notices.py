@@ -45,3 +45,9 @@ def test_nothing_in_them_makes_a_line_of_its_own(argument: str, result: str, nam
     assert 2 <= len(lines) <= 3
     assert lines[0].startswith("✗") and lines[1].startswith("- ")
     assert len(lines) == 2 or lines[2].startswith("➜")
+
+
+def test_a_thought_without_an_end_is_cut() -> None:
+    assert notices.thought("  a thought\n") == "💭 a thought"
+    said = notices.thought("x" * 100_000)
+    assert len(said) < 6_100 and said.endswith("… (100,000 characters)")

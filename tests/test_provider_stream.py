@@ -194,6 +194,15 @@ async def test_ids_are_new_in_the_whole_history(
     assert first.message.calls[0].id != second.message.calls[0].id
 
 
+@pytest.mark.parametrize("odd", ["call\0", "x" * 5_000, "two words", "\ud800", "日"])
+async def test_an_id_that_nothing_can_keep_is_replaced(
+    model: ScriptedModel, provider: OpenAICompatible, odd: str
+) -> None:
+    model.sends_raw([call("{}", "get_time", index=0, id=odd), STOP])
+    _, reply = await ask(provider, TOOLS)
+    assert len(reply.message.calls[0].id) == 9 and reply.message.calls[0].name == "get_time"
+
+
 @pytest.mark.parametrize(
     ("raw", "finish", "words"),
     [

@@ -238,7 +238,17 @@ def test_arguments_that_can_be_read(raw: str, value: object) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        *('{"a": ', "[1]", "3", '"text"', "{'a': {1, 2}}", '{"a": NaN}', "{a: 1}", "[" * 100_000),
+        *(
+            '{"a": ',
+            "[1]",
+            "3",
+            '"text"',
+            "{'a': {1, 2}}",
+            '{"a": NaN}',
+            "{a: 1}",
+            '{"a": [1e999]}',
+            "[" * 100_000,
+        ),
         *("{" * 100_000, '{"a": 1} {"b": 2}', "__import__('os')", "{'a': open('x')}"),
         '{"a": "' + "x" * arguments.MAX_LENGTH + '"}',
     ],

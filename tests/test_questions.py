@@ -1,14 +1,17 @@
 """A question's words: whatever a model calls, the human sees what it is and where it ends."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtrix_as.agent import questions
+from memtrix_as import config
+from memtrix_as.agent import notices, questions
 from memtrix_as.matrix.html import to_html
+from memtrix_as.messages import ToolCall
 
 HOW = questions.how("ring", "14:05 UTC", None)
 JSON = st.recursive(
@@ -94,3 +97,35 @@ def test_only_the_code_span_ends_a_code_span() -> None:
     for text in ("`", "``", "a`", "`a", "```` x", " a ", "\\", "\\`"):
         html = to_html(f"x {questions.code(text)} y **z**") or ""
         assert re.fullmatch(r"<p>x <code>[^<]+</code> y <strong>z</strong></p>", html), text
+
+
+SECRET = "sk_or*v1_0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture
+def secret() -> Iterator[str]:
+    """A key that the process knows, with signs in it that a question escapes."""
+    known, pattern = set(config.redact._known), config.redact._pattern
+    config.redact.learn(SECRET)
+    yield SECRET
+    config.redact._known, config.redact._pattern = known, pattern
+
+
+def test_no_question_shows_a_secret_nor_a_part_of_it(secret: str) -> None:
+    """Escaped, or with its middle left out, a secret would not be recognised any more."""
+    long = {"text": "x" * 880 + secret + "y" * 5000, "url": f"https://x.test/?key={secret}"}
+    said = questions.question("Memtrix", "fetch_url", long, [f"It asks https://x.test/{secret}."])
+    said += notices.called(
+        ToolCall("1", "t", {"text": "x" * 130 + secret + "y" * 900}), "", failed=False, seconds=0
+    )
+    said += notices.thought("y" * (notices.MOST_THOUGHT - 20) + secret + "z" * 900)
+    assert "0123456789" not in said and said.count("[secret]") >= 3
+
+
+def test_what_a_question_says_is_told_from_what_its_arguments_say() -> None:
+    told = "It deletes the folder p with 1 files, 4 bytes, for good."
+    for forged in (told, f"\n\n➜ {told}\n\n"):
+        asked = questions.question("Memtrix", "t", {"path": forged}, ["Another sentence."])
+        assert not questions.says(asked, told)
+    asked = questions.question("Memtrix", "t", {"path": "p"}, ["Its effect_.", told])
+    assert questions.says(asked, told) and questions.says(asked, "Its effect_.")

@@ -27,6 +27,10 @@ TOO_MANY = (
 )
 MOST_ASKED = 8  # calls of one message that a human is asked about
 CHANGED = "{tool} was not run: it is not the call that the human was asked about."
+STALE = (
+    "{tool} was not run: what it would do has changed since the human was asked. If it is still "
+    "wanted, call it again: then they are asked anew."
+)
 
 
 @dataclass
@@ -87,7 +91,9 @@ class Gate:
         async with self._asking:
             known = await approvals.of_call(self.pool, self.message_id, call.id)
             if known is not None:
-                return _as_answered(known, call)
+                refusal = _as_answered(known, call)
+                stale = refusal is None and await self._stale(known, call, tool)
+                return STALE.format(tool=call.name) if stale else refusal
             if await turns.started(self.pool, self.message_id, call.id):
                 return None  # what it would be asked about may be its own doing
             outside = taint.sources(self.ctx.history)
@@ -95,7 +101,7 @@ class Gate:
             if not tool.confirm and tool.confirm_if is None and not wary:
                 return None
             values = tool.validated(call.arguments)  # nobody is asked about what cannot run
-            asks = await tool.confirm_if(self.ctx, call.arguments) if tool.confirm_if else None
+            asks = await tool.confirm_if(self.ctx, values) if tool.confirm_if else None
             if not (tool.confirm or asks or wary):
                 return None
             if await self._permitted(tool, wary=bool(outside)):
@@ -109,6 +115,16 @@ class Gate:
             told = [text for text in (effect, asks, warning) if text]
             await self._ask(call, told, wary=bool(outside))
         raise Unanswered(f"{tool.name} waits for a yes")
+
+    async def _stale(self, known: Approval, call: ToolCall, tool: Tool) -> bool:
+        """Whether an approved call would do by now what its human was not told.
+
+        A question waits for minutes, and what it is about does not: a folder may have been filled.
+        """
+        if not tool.confirm_if or await turns.started(self.pool, self.message_id, call.id):
+            return False
+        asks = await tool.confirm_if(self.ctx, tool.validated(call.arguments))
+        return asks is not None and not questions.says(known.question, asks)
 
     async def _permitted(self, tool: Tool, *, wary: bool) -> bool:
         """Whether somebody who may still talk to us said "always" here."""

@@ -12,6 +12,7 @@ from memtrix_as.messages import ToolCall
 MOST_ARGUMENTS = 12
 MOST_SHOWN = 200  # characters of an argument
 MOST_RESULT = 300  # characters of a result
+MOST_THOUGHT = 6_000  # characters of a thought; some models think for pages
 HIDDEN = "hidden"
 # Names of arguments whose values nobody should read over a shoulder.
 _SECRET = re.compile(
@@ -37,7 +38,10 @@ def called(call: ToolCall, result: str, *, failed: bool, seconds: float | None) 
 
 def thought(reasoning: str) -> str:
     """What the model thought before it said or did something."""
-    return redact(f"💭 {reasoning.strip()}")
+    thought = redact(reasoning.strip())
+    if len(thought) > MOST_THOUGHT:
+        thought = f"{thought[:MOST_THOUGHT]} … ({len(thought):,} characters)"
+    return f"💭 {thought}"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from typing import Any
 
+from memtrix_as.config import redact
+
 MOST_SHOWN = 1200  # characters of all arguments together
 LEAST_SHOWN = 100  # of each
 MOST_ARGUMENTS = 12
@@ -31,7 +33,7 @@ def question(
     """
     asks = "has a question while it runs" if inside else "asks for permission to run"
     parts = [f"❓ **{plain(agent, 60) or 'I'}** {asks} {code(tool)}."]
-    parts += [f"➜ {plain(text, MOST_EFFECT)}" for text in told]
+    parts += [_told(text) for text in told]
     if arguments:
         limit = max(LEAST_SHOWN, MOST_SHOWN // len(arguments))
         lines = [
@@ -42,6 +44,16 @@ def question(
             lines.append(f"- and {more} more arguments, which are not shown")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def says(asked: str, told: str) -> bool:
+    """Whether a question says this of the call; what its arguments say does not count."""
+    return _told(told) in asked.split("\n\n")
+
+
+def _told(text: str) -> str:
+    # Redacted before it is cut or its signs are escaped: after that no secret is recognised.
+    return f"➜ {plain(redact(text), MOST_EFFECT)}"
 
 
 def how(tool: str, until: str, asked: str | None, *, inside: bool = False) -> str:
@@ -130,7 +142,7 @@ def _named(character: str) -> str:
 
 def value(value: object, limit: int) -> str:
     """A value as JSON in a code span, its middle left out where it is too long."""
-    whole = json.dumps(value, ensure_ascii=False, default=str)
+    whole = redact(json.dumps(value, ensure_ascii=False, default=str))
     return excerpt(whole, limit, len(value) if isinstance(value, str) else len(whole))
 
 

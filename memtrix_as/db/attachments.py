@@ -26,6 +26,19 @@ async def find(db: Connection | Pool, agent: str, event_id: str) -> Kept | None:
     return Kept(**row) if row else None
 
 
+async def answered(pool: Pool, item_id: int) -> bool:
+    """Whether the turn that answers a message has begun, as itself or with another."""
+    return bool(
+        await pool.fetchval(
+            """
+            select exists (select from turns t join inbox i on t.id = coalesce(i.joined_to, i.id)
+                           where i.id = $1)
+            """,
+            item_id,
+        )
+    )
+
+
 async def add(pool: Pool, item_id: int, event_id: str, kept: Kept) -> None:
     """Note a file for the agent of an inbox item; whoever was in the room then may know it.
 

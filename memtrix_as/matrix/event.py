@@ -5,6 +5,7 @@ from typing import Any
 
 from memtrix_as.messages import Attachment
 
+MOST_NAME = 100  # characters of a display name
 FILES = ("m.image", "m.file", "m.audio", "m.video")  # no set: a list is not hashable
 
 
@@ -60,3 +61,12 @@ def attachments(event: Mapping[str, Any], content: Mapping[str, Any]) -> tuple[A
             url,
         ),
     )
+
+
+def display_name(content: Mapping[str, Any]) -> str | None:
+    """The name that a membership gives, on one line: it stands before what its human says."""
+    name = content.get("displayname")
+    if not isinstance(name, str):
+        return None
+    plain = "".join(c if c.isprintable() else " " for c in name[:MOST_NAME])
+    return " ".join(plain.split()) or None

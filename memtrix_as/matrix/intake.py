@@ -17,6 +17,7 @@ from memtrix_as.matrix.content import DRAFT, HOPS, KEY, THREAD
 from memtrix_as.matrix.event import (
     attachments,
     content_of,
+    display_name,
     mapping,
     reply_to,
     string,
@@ -204,12 +205,11 @@ def _member(event: Mapping[str, Any], room: Room, world: World) -> Decision:
     membership = content.get("membership")
     agent = world.agents.get(user)
     if membership == "join":
-        name = content.get("displayname")
         arrivals: tuple[Arrival, ...] = ()
         if (agent or room.agents) and not room.synced:
             # Heard once more when the room is known, after what the homeserver said of it then.
             arrivals = (_arrival(event, inbox.lobby(room.room_id), "arrived", ""),)
-        return Decision(arrivals, joined=(user, name if isinstance(name, str) else None))
+        return Decision(arrivals, joined=(user, display_name(content)))
     if membership == "invite" and agent:
         allowed = world.role(str(event["sender"])) != "none" or event["sender"] in world.agents
         lane = inbox.turns(agent, room.room_id)

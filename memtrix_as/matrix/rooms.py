@@ -12,7 +12,7 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.appservice import Store
 from memtrix_as.matrix.client import Client, patiently
-from memtrix_as.matrix.event import content_of
+from memtrix_as.matrix.event import content_of, display_name
 from memtrix_as.matrix.intake import World
 from memtrix_as.messages import Place
 
@@ -167,8 +167,7 @@ class Rooms:
             content = event.get("content") if isinstance(event.get("content"), dict) else {}
             assert isinstance(content, dict)
             if event.get("type") == "m.room.member" and content.get("membership") == "join":
-                name = content.get("displayname")
-                members[str(event.get("state_key"))] = name if isinstance(name, str) else None
+                members[str(event.get("state_key"))] = display_name(content)
         async with rooms.intake(self._pool) as connection:
             ids = [e["event_id"] for e in before if isinstance(e.get("event_id"), str)]
             new, _ = await rooms.note(connection, ids)

@@ -73,6 +73,10 @@ class Outbound:
         """`resolver` and `ssl` are for tests: other names, and a certificate of their own."""
         self._walls, self._resolver, self._ssl = walls, resolver, ssl
 
+    async def check(self, url: str) -> None:
+        """AddressRefused if there can be no request to this URL, whatever its host resolves to."""
+        await asyncio.to_thread(self._walls.check_url, url)
+
     @asynccontextmanager
     async def request(
         self,

@@ -12,6 +12,7 @@ _ADDRESS = re.compile(r"https?://[^\s<>\"'`\[\]{}|\\^]+", re.IGNORECASE)
 _HOST = re.compile(r"(?<![\w@./-])(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w@-]|\.\w)")
 _AFTER = ".,;:!?*_~)\u00bb\u201d\u2019"  # a sentence's signs, not the address's
 MOST = 1_000_000  # characters that are looked at
+SIGNS = 8  # of a sentence behind an address that are taken off, one by one
 
 
 def stands_in(address: str, texts: Iterable[str]) -> bool:
@@ -34,11 +35,11 @@ def _addresses(text: str) -> set[URL]:
     found: set[URL] = set()
     for written in _ADDRESS.findall(text[:MOST]):
         # "(see https://host/a_(b))." and the like: with and without a sentence's signs.
-        while True:
+        for _ in range(SIGNS):
             plain = _plain(written)
             if plain is not None:
                 found.add(plain)
-            if not written or written[-1] not in _AFTER:
+            if written[-1:] not in _AFTER:
                 break
             written = written[:-1]
     return found

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -68,12 +69,19 @@ def mend(text: str) -> str:
 def _strict(raw: str) -> Any:
     try:
         # strict=False: small models put raw line ends into strings
-        value = json.loads(raw, strict=False, parse_constant=_refuse)
+        value = json.loads(raw, strict=False, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as exc:
         raise ValueError(f"{exc.msg} at character {exc.pos}") from exc
     except RecursionError as exc:
         raise ValueError("it is nested too deeply") from exc
     return _mended(value) if "\\u" in raw or not raw.isascii() or "\0" in raw else value
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):  # 1e999, which JSON allows and nothing that we write to does
+        raise ValueError(f"{number[:20]} is too large a number")
+    return value
 
 
 def _refuse(constant: str) -> Any:

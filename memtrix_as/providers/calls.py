@@ -13,6 +13,8 @@ from memtrix_as.providers import arguments
 
 MAX_CALLS = 128  # of one message; what a model in a loop writes beyond is dropped
 
+MOST_NAME = 200  # characters of the name of a tool that there is not
+_ID = re.compile("[!-~]{1,500}")  # an id that goes through every database and back to its server
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -106,9 +108,9 @@ def settle(
     used = set(taken)
     settled = []
     for call in calls:
-        call_id = call.id if call.id and call.id not in used else new_id()
+        call_id = call.id if _ID.fullmatch(call.id) and call.id not in used else new_id()
         used.add(call_id)
-        name = resolve(call.name, offered) or arguments.mend(call.name)
+        name = resolve(call.name, offered) or arguments.mend(call.name[:MOST_NAME])
         settled.append(replace(call, id=call_id, name=name))
     return tuple(settled)
 

@@ -10,6 +10,7 @@ from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ToolError
 from memtrix_as.tool import ToolContext, tool
 from memtrix_as.workspace import Workspace, Workspaces
+from memtrix_as.workspace.folder import MOST_COUNTED
 from memtrix_as.workspace.paths import parts
 
 MOST_READ = 20_000_000  # bytes of a file that is read
@@ -85,9 +86,13 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
 async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     path = _path(arguments)
     await ctx.get(Attachments).admit(ctx, path)
-    if not await asyncio.to_thread(_workspace(ctx).exists, path):
+    found = await asyncio.to_thread(_workspace(ctx).look, path)
+    if found is None:
         raise ToolError(f"There is no {path!r}. list_directory shows what there is.")
-    return f"It deletes the file {path}. This cannot be undone."
+    if found.kind == "folder":
+        raise ToolError(f"{path!r} is a folder. Use delete_directory.")
+    what = f"the file {path}, which has {_size(found.size)}" if found.kind == "file" else path
+    return f"It deletes {what}. This cannot be undone."
 
 
 @tool(confirm=True, alone=True, confirm_if=_deletes_file)
@@ -138,7 +143,8 @@ async def list_directory(ctx: ToolContext, path: str = "", offset: int = 0) -> s
 async def _deletes_folder(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     path = _path(arguments)
     files, size = await asyncio.to_thread(_workspace(ctx).count, path)
-    return f"It deletes the folder {path} with {files} files, {_size(size)}, for good."
+    more = "more than " if files >= MOST_COUNTED else ""
+    return f"It deletes the folder {path} with {more}{files} files, {_size(size)}, for good."
 
 
 @tool(confirm=True, alone=True, confirm_if=_deletes_folder)

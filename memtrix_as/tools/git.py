@@ -16,8 +16,9 @@ from memtrix_as.workspace.paths import safe_name
 async def _clones(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     url, directory = str(arguments.get("url", "")), str(arguments.get("directory", ""))
     target = _target(url, directory)
+    await ctx.get(Web).outbound.check(url)
     if await asyncio.to_thread(ctx.get(Workspaces).of(ctx.place.agent).exists, target):
-        raise ToolError(f"{target} exists already. Choose another directory.")
+        raise ToolError(f"{target!r} exists already. Choose another directory.")
     return f"It copies the newest files of the repository {url} into the folder {target}."
 
 

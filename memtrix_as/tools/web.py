@@ -3,14 +3,15 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
-from email.message import Message
+from collections.abc import Mapping, Sequence
+from email.message import Message as Head
 from typing import Any
 
 from memtrix_as.documents import encodings, paging
 from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import BadStatus, OutboundError, ToolError
 from memtrix_as.memory.recall import END
+from memtrix_as.messages import Message
 from memtrix_as.outbound.client import Answer, Limits
 from memtrix_as.outbound.told import host_in, stands_in
 from memtrix_as.outbound.web import Web
@@ -67,14 +68,41 @@ async def _tells(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
         return None
     url = str(arguments.get("url", ""))
     shown = url if len(url) <= 300 else f"{url[:300]}..."
-    human = [m.text.rpartition(END)[2] for m in ctx.history if m.role == "user"]
-    # What the model wrote into a file, or an error repeated to it, is no page.
-    pages = [m.text for m in ctx.history if m.outside.startswith(("web_search", "fetch_url"))]
-    if not (stands_in(url, human + pages) or host_in(url, human)):
+    if not _named(url, ctx.history):
         return f"It asks {shown} for a page: an address that neither you nor a page has named."
     if _fetched(ctx) > UNASKED:
         return f"It asks {shown} for a page, after {UNASKED} others in this turn."
     return None
+
+
+def _named(url: str, history: Sequence[Message]) -> bool:
+    """Whether an address stands in a human's own words, in a page, or in what a search found.
+
+    What the model wrote itself names nothing: not where a human quotes it, nor where an engine
+    repeats its query. Files and errors are no pages.
+    """
+    human = [_own_words(m.text) for m in history if m.role == "user"]
+    if stands_in(url, human) or host_in(url, human):
+        return True
+    read = {m.call_id for m in history if m.outside.startswith("fetch_url:")}
+    calls = [call for m in history for call in m.calls]
+    if any(call.id in read and call.arguments.get("url") == url for call in calls):
+        return True  # to read on
+    queries = [str(call.arguments.get("query")) for call in calls if call.name == "web_search"]
+    return stands_in(url, _brought(history, "fetch_url:")) or (
+        stands_in(url, _brought(history, "web_search:")) and not stands_in(url, queries)
+    )
+
+
+def _own_words(text: str) -> str:
+    """What a human said, without what was remembered of it and what they quote."""
+    lines = text.rpartition(END)[2].splitlines()
+    return "\n".join(line for line in lines if not line.startswith(">"))
+
+
+def _brought(history: Sequence[Message], by: str) -> list[str]:
+    """What a tool brought; the line before it repeats the call, and so the model's words."""
+    return [m.text.partition("\n")[2] for m in history if m.outside.startswith(by)]
 
 
 def _fetched(ctx: ToolContext) -> int:
@@ -124,6 +152,7 @@ async def fetch_url(
 
 async def _downloads(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
     url = str(arguments.get("url", ""))
+    await ctx.get(Web).outbound.check(url)  # nobody is asked about what cannot be had
     shown = url if len(url) <= 300 else f"{url[:300]}... ({len(url)} characters)"
     most = ctx.get(Web).download_size / 1e6
     return f"It downloads {shown} into downloads/ (up to {most:g} MB) from that server."
@@ -155,7 +184,7 @@ async def download_file(ctx: ToolContext, url: str, filename: str = "") -> str:
 def _proposed(answer: Answer) -> str:
     """The name that the server gives a file, or the last part of its address."""
     if answer.disposition:
-        head = Message()
+        head = Head()
         head["Content-Disposition"] = answer.disposition[:1000].replace("\r", "").replace("\n", "")
         if name := head.get_filename():
             return name

@@ -106,13 +106,16 @@ class Workspace:
 
     def exists(self, path: str) -> bool:
         """Whether anything at all has this name."""
+        return self.look(path) is not None
+
+    def look(self, path: str) -> Entry | None:
+        """What has this name, a link being just that."""
         *folders, name = paths.parts(path)
         try:
             with self._folder(folders, path) as at:
-                os.stat(name, dir_fd=at, follow_symlinks=False)
+                return _seen(name, os.stat(name, dir_fd=at, follow_symlinks=False))
         except (FileNotFoundError, _Missing):
-            return False
-        return True
+            return None
 
     def write(self, path: str, data: bytes, *, replace: bool) -> None:
         """Write a file whole or not at all, with the folders above it."""
@@ -120,7 +123,7 @@ class Workspace:
         with self._folder(folders, path, make=True) as at, _explained(path):
             found = _stat(at, name)
             if found and not replace:
-                raise ToolError(f"{path} exists already. Choose another name.")
+                raise ToolError(f"{paths.shown(path)} exists already. Choose another name.")
             if found:
                 _writable(found, path)
             with _partial(at, path) as (temporary, fd):
@@ -170,14 +173,12 @@ class Workspace:
         with self._folder(folders, path) as at, _explained(path):
             found = os.stat(name, dir_fd=at, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
-                raise ToolError(f"{path} is a folder. Use delete_directory.")
+                raise ToolError(f"{paths.shown(path)} is a folder. Use delete_directory.")
             os.unlink(name, dir_fd=at)
 
     def delete_folder(self, path: str) -> None:
         """Delete a folder with all that is in it, following no link."""
-        *folders, name = paths.parts(path)
-        if not folders and name in KEPT:
-            raise PathRefused(f"{name}/ itself stays. Delete what is in it, by its own path.")
+        *folders, name = self._may_go(path)
         with self._folder([*folders, name], path):
             pass  # it is a folder, and no link
         with self._folder(folders, path) as at, _explained(path):
@@ -188,8 +189,8 @@ class Workspace:
         return self._count((), "")
 
     def count(self, path: str) -> tuple[int, int]:
-        """How many files and bytes are in a folder; counting stops at MOST_COUNTED files."""
-        return self._count(paths.parts(path), path)
+        """How many files and bytes are in a folder that may go; counting stops at MOST_COUNTED."""
+        return self._count(self._may_go(path), path)
 
     def _count(self, folders: tuple[str, ...], path: str) -> tuple[int, int]:
         files = size = 0
@@ -202,6 +203,13 @@ class Workspace:
                     if files >= MOST_COUNTED:
                         return files, size
         return files, size
+
+    @staticmethod
+    def _may_go(path: str) -> tuple[str, ...]:
+        names = paths.parts(path)
+        if len(names) == 1 and names[0] in KEPT:
+            raise PathRefused(f"{path} itself stays. Delete what is in it, by its own path.")
+        return names
 
     @contextlib.contextmanager
     def new_folder(self, path: str) -> Iterator[int]:
@@ -339,24 +347,26 @@ def _stat(at: int, name: str) -> os.stat_result | None:
 
 def _not_there(at: int, name: str, path: str) -> None:
     if _stat(at, name):
-        raise ToolError(f"{path} exists already. Choose another directory.")
+        raise ToolError(f"{paths.shown(path)} exists already. Choose another directory.")
 
 
 def _plain(found: os.stat_result, path: str) -> None:
     """Only plain files with one name: a second name may be that of a file outside."""
     if stat.S_ISDIR(found.st_mode):
-        raise ToolError(f"{path} is a folder. Use list_directory.")
+        raise ToolError(f"{paths.shown(path)} is a folder. Use list_directory.")
     if stat.S_ISLNK(found.st_mode):
-        raise PathRefused(f"{path} is a link. Links are not followed.")
+        raise PathRefused(f"{paths.shown(path)} is a link. Links are not followed.")
     if not stat.S_ISREG(found.st_mode):
-        raise PathRefused(f"{path} is no file but a device, a pipe or a socket.")
+        raise PathRefused(f"{paths.shown(path)} is no file but a device, a pipe or a socket.")
     if found.st_nlink > 1:
-        raise PathRefused(f"{path} has other names elsewhere (hard links), so it is left alone.")
+        raise PathRefused(
+            f"{paths.shown(path)} has other names elsewhere (hard links), so it is left alone."
+        )
 
 
 def _writable(found: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(found.st_mode):
-        raise ToolError(f"{path} is a folder. Choose another name.")
+        raise ToolError(f"{paths.shown(path)} is a folder. Choose another name.")
     _plain(found, path)
 
 
@@ -365,6 +375,10 @@ def _entry(one: "os.DirEntry[str]") -> Entry:
         found = one.stat(follow_symlinks=False)
     except OSError:
         return Entry(one.name, "other")
+    return _seen(one.name, found)
+
+
+def _seen(name: str, found: os.stat_result) -> Entry:
     kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
-    return Entry(one.name, kind, found.st_size if kind == "file" else 0)
+    return Entry(name, kind, found.st_size if kind == "file" else 0)

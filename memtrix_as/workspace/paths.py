@@ -58,7 +58,10 @@ def shown(text: str) -> str:
 
 def safe_name(proposed: str, otherwise: str) -> str:
     """A harmless file name made of what a stranger proposes; its ending is kept."""
-    name = unicodedata.normalize("NFC", proposed).replace("\\", "/").split("/")[-1]
+    name = proposed.replace("\\", "/").split("/")[-1]
+    if len(name) > MAX_PATH:  # what follows takes time that grows with its square
+        name = name[: MAX_PATH // 2] + name[-MAX_PATH // 2 :]
+    name = unicodedata.normalize("NFC", name)
     name = "".join(c if c.isalnum() or c in " ._-()+,@" else "_" for c in name)
     name = re.sub(r"[\s_]+", lambda m: m[0][0] if m[0][0] == "_" else " ", name).strip(" .")
     stem, ending = _split(name)

@@ -235,6 +235,69 @@ async def test_killed_while_it_fetches(
 
 
 @DIRECT
+async def test_no_file_stands_there_of_which_nobody_knows_for_whom(
+    chat: Chat, service: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    """Killed between the file and its row, what somebody sent would be there for everybody."""
+    run = stage.database.fetch
+    await run(
+        "create function fail() returns trigger language plpgsql as "
+        "$$ begin raise exception 'as if killed here'; end $$"
+    )
+    await run("create trigger fail before insert on attachments for each row execute "
+              "function fail()")  # fmt: skip
+    try:
+        await chat.human.send_file(chat.room, "diary.txt", b"4711", "text/plain")
+        await notice(chat, "went wrong")
+        assert not saved(service)
+    finally:
+        await run("drop function fail cascade")
+
+
+@DIRECT
+async def test_killed_between_the_row_and_the_file(
+    chat: Chat, service: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    model.hold()
+    await chat.human.send_file(chat.room, "a.txt", b"x", "text/plain")
+    await model.wait_for_requests(1)
+    await service.stop()
+    (file,) = saved(service)
+    file.unlink()
+    await stage.database.fetch("update messages set turn_id = null")
+    await stage.database.fetch("delete from messages")
+    await stage.database.fetch("delete from turns")
+    model.release()
+    model.says("An x.")
+    await service.start()
+    assert await chat.reply() == "An x."
+    assert [f.read_bytes() for f in saved(service)] == [b"x"]
+
+
+@DIRECT
+async def test_a_file_that_was_deleted_does_not_come_back(
+    chat: Chat, service: Service, model: ScriptedModel
+) -> None:
+    model.hold()
+    await chat.human.send_file(chat.room, "a.txt", b"x", "text/plain", caption="delete this")
+    await model.wait_for_requests(1)
+    model.calls("delete_file", path=f"attachments/{saved(service)[0].name}")
+    model.release()
+    await notice(chat, "delete_file")
+    model.hold()
+    await chat.send("yes")
+    await model.wait_for_requests(2)
+    assert not saved(service)
+    await service.stop()
+    model.release()
+    model.forget()
+    model.says("Gone.")
+    await service.start()
+    assert await chat.reply() == "Gone."
+    assert not saved(service)
+
+
+@DIRECT
 async def test_what_was_sent_in_one_room_is_not_there_in_another(
     service: Service, stage: Stage, model: ScriptedModel
 ) -> None:

@@ -1,13 +1,16 @@
 """Searching the web in a real room, over a real SearXNG and its ways to fail."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from memtrix_as.local.ports import free_port
 from memtrix_as.testing import ScriptedModel
+from memtrix_as.tools import web
 from tests.chat.test_tools import results
+from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.searxng import Pages, Searxng
 from tests.rig.service import Service
@@ -123,9 +126,36 @@ async def test_one_that_is_away_is_told(searching: Searching) -> None:
 
 
 async def test_something_else_at_its_address_is_told(searching: Searching, pages: Pages) -> None:
-    told = await searching.at(f"http://127.0.0.1:{pages.port}", "html", "list", "odd")
-    assert told[0].startswith("The search engine gave no JSON.")
-    assert told[1:] == ["The search engine gave something else than results."] * 2
+    queries = ("html", "cut", "list", "odd", "busy", "broken")
+    told = await searching.at(f"http://127.0.0.1:{pages.port}", *queries)
+    assert all(text.startswith("The search engine gave no JSON.") for text in told[:2])
+    assert told[2:4] == ["The search engine gave something else than results."] * 2
+    assert "HTTP status 429" in told[4] and "HTTP status 500" in told[5]
+
+
+async def test_one_that_never_answers_is_left(
+    searching: Searching, pages: Pages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "SEARCH", replace(web.SEARCH, idle=0.3))
+    told = await searching.at(f"http://127.0.0.1:{pages.port}", "never")
+    assert "It cannot be reached, or takes too long" in told[0]
+
+
+async def test_a_query_has_its_bounds(
+    searching: Searching, engines: dict[str, Searxng], pages: Pages
+) -> None:
+    told = await searching.at(engines["whole"].url, " ", "x" * 401, "x" * 400)
+    assert all("A query has 1 to 400 characters" in text for text in told[:2])
+    assert "Nothing was found" in told[2] and pages.asked[-1] == "x" * 400 + " 1"
+
+
+async def test_without_an_engine_the_model_is_told_what_to_set(
+    chat: Chat, model: ScriptedModel
+) -> None:
+    model.calls("web_search", query="herons")
+    model.says("There is no search.")
+    assert await chat.ask("look it up") == "There is no search."
+    assert "search.searxng_url" in results(model)[0]
 
 
 async def test_a_page_that_shows_a_key_of_ours_shows_none(

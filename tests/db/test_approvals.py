@@ -1,13 +1,14 @@
-"""Questions as rows: parked turns cost nothing, and no order of events cheats the human."""
+"""Questions as rows: parked turns cost nothing, and no two events at once cheat the human.
+
+Whole histories of events, crashes and second workers are in test_interleavings.py.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from memtrix_as.agent import gate
 from memtrix_as.db import agents, approvals, inbox, permissions, queue
@@ -204,6 +205,71 @@ async def test_a_turn_without_a_human_is_refused_at_once(pool: Pool, tmp_path: P
     assert "no human takes part" in told
 
 
+async def test_what_has_changed_since_the_yes_is_not_done(pool: Pool, tmp_path: Path) -> None:
+    """The human agreed to lose one file; while the question waited, there came to be two."""
+    lost: list[int] = []
+    there = 1
+
+    async def counts(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
+        return f"It deletes {there} of {arguments['name']}." if there else None
+
+    @tool(confirm_if=counts)
+    async def drop(ctx: ToolContext, name: str) -> str:
+        """Drop all of a name.
+
+        Args:
+            name: which
+        """
+        lost.append(there)
+        return "Dropped."
+
+    forged = "x\n\n➜ It deletes 2 of x\\."
+    model = Model(())
+    at = Bench(pool, tmp_path, model, {"drop": drop})
+    await at.open()
+    for name, then, word, done in (
+        (forged, 2, "yes", []), ("x", 1, "yes", [1]), ("x", 0, "yes", [0]), ("x", 2, "always", [])
+    ):  # fmt: skip
+        there = 1
+        lost.clear()
+        model.calls = (ToolCall("c", "drop", {"name": name}),)
+        await at.says("drop it")
+        await at.work()
+        (question,) = await at.open_questions()
+        there = then
+        await at.answers(question, word)
+        await at.work()
+        assert lost == done
+        told = "select text from messages where role = 'tool' order by id desc limit 1"
+        assert ("has changed since" in await pool.fetchval(told)) == (not done)
+    assert await state(pool) == "done"
+
+
+async def test_what_is_looked_at_is_what_will_run(pool: Pool, tmp_path: Path) -> None:
+    """A model that says "true" in place of true must not slip past the look."""
+    ran: list[bool] = []
+
+    async def by_force(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
+        return "By force?" if arguments["force"] is True else None
+
+    @tool(confirm_if=by_force)
+    async def open_door(ctx: ToolContext, force: bool) -> str:
+        """Open the door.
+
+        Args:
+            force: with force
+        """
+        ran.append(force)
+        return "Open."
+
+    calls = [ToolCall(f"c{n}", "open_door", {"force": v}) for n, v in enumerate([True, "on", 1])]
+    at = Bench(pool, tmp_path, Model(calls), {"open_door": open_door})
+    await at.open()
+    await at.says("open it")
+    await at.work()
+    assert len(await at.open_questions()) == 3 and not ran
+
+
 async def test_a_model_cannot_flood_the_room_with_questions(pool: Pool, tmp_path: Path) -> None:
     calls = tuple(ToolCall(f"c{n}", "ring", {"bell": f"bell{n}"}) for n in range(100))
     at, tower = await bench(pool, tmp_path, calls)
@@ -232,68 +298,3 @@ async def test_an_answer_from_another_room_or_to_nothing_changes_nothing(
     assert not tower.rung
     told = [row.text for row in at.room.sent[-2:]]
     assert "no open question" in told[0] and "@eve:evil.test" in told[1]
-
-
-STEPS = st.sampled_from(
-    ["work", "yes", "no", "always", "last yes", "last no", "expire", "stop", "edit", "die", "say"]
-)
-
-
-async def step(at: Bench, tower: Tower, first: str, what: str) -> None:
-    open_ = await at.open_questions()
-    if what == "work":
-        await at.work()
-    elif what == "expire":
-        await at.time_passes()
-    elif what == "stop":
-        await at.says("/stop")
-    elif what == "say":
-        await at.says("yes")
-    elif what == "edit":
-        new = {"msgtype": "m.text", "body": "ring it now"}
-        relates = {"rel_type": "m.replace", "event_id": first}
-        await at.arrives(
-            "edit", inbox.controls(ROOM), {"m.new_content": new, "m.relates_to": relates}
-        )
-    elif what == "die":
-        # A worker stops dead in the middle of a call; what it was is a zombie from now on.
-        tower.open.clear()
-        zombie = asyncio.create_task(at.work())
-        await asyncio.sleep(0.02)
-        await at.workers_die()
-        tower.open.set()
-        await zombie
-    elif open_:
-        await at.answers(open_[-1] if what.startswith("last") else open_[0], what.split()[-1])
-
-
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(steps=st.lists(st.tuples(STEPS, STEPS | st.none()), max_size=8))
-@example(steps=[("work", None), ("yes", None), ("die", "no"), ("last yes", "expire")])
-@example(steps=[("work", None), ("yes", "stop"), ("work", "edit"), ("work", "last yes")])
-async def test_no_order_of_events_runs_a_call_twice_or_without_a_yes(
-    pool: Pool, database: Database, tmp_path: Path, steps: list[tuple[str, str | None]]
-) -> None:
-    await database.empty()
-    await agents.keep_main(pool, Agent("memtrix", MAIN, "Memtrix", True, "m", False, False))
-    at, tower = await bench(pool, tmp_path)
-    first = await at.says("ring both")
-    for one, other in steps:
-        both = [step(at, tower, first, what) for what in (one, other) if what]
-        await asyncio.gather(*both)
-    for _ in range(20):  # whatever is left comes to an end by itself
-        await at.workers_die()
-        await at.work()
-        await at.time_passes()
-    await at.work()
-    assert not tower.unheard, "a call ran without its yes"
-    asked = [key for key in tower.rung if key[1]]
-    assert len(asked) == len(set(asked)), "a call ran twice"
-    assert await pool.fetchval("select count(*) from inbox where done_at is null") == 0
-    left = "select count(*) from turns where state in ('running', 'parked')"
-    assert await pool.fetchval(left) == 0
-    assert await at.open_questions() == []
-    unsent = "select count(*) from outbox where sent_at is null and failed is null"
-    assert await pool.fetchval(unsent) == 0

@@ -1,6 +1,7 @@
 """What tests of questions do in a room: have one asked, find it, see how it ended."""
 
 from memtrix_as.testing import ScriptedModel
+from tests.rig.api import Json
 from tests.rig.chat import Chat
 from tests.rig.timeline import Answer
 
@@ -41,3 +42,42 @@ async def asked(chat: Chat, model: ScriptedModel, text: str = "ring it") -> Answ
 
 async def notice(chat: Chat, about: str) -> str:
     return (await question(chat, about)).text
+
+
+Row = tuple[str, Json, str]  # a tool, its arguments, and words that the model is to be told
+
+
+async def told(chat: Chat, model: ScriptedModel, *calls: tuple[str, Json]) -> list[str]:
+    """What the model is told of these calls, which it makes in one message; nobody is asked."""
+    model.calls(*(part for call in calls for part in call))
+    model.says("Done.")
+    asked = sum("for permission" in text for text in chat.notices())
+    assert await chat.ask("go on") == "Done."
+    assert sum("for permission" in text for text in chat.notices()) == asked
+    return results(model)[-len(calls) :]
+
+
+async def tells(chat: Chat, model: ScriptedModel, *rows: Row) -> None:
+    """See that the model is told of each call what its row says."""
+    said = await told(chat, model, *((name, arguments) for name, arguments, _ in rows))
+    wrong = [(row, text[:300]) for row, text in zip(rows, said, strict=True) if row[2] not in text]
+    assert not wrong, wrong
+
+
+async def permitted(
+    chat: Chat, model: ScriptedModel, name: str, word: str = "yes", **arguments: object
+) -> tuple[str, str]:
+    """The question about one call, and what the model is told once it is answered."""
+    model.calls(name, **arguments)
+    asked_before = [said.event_id for said in chat.said()]
+    await chat.send("go on")
+
+    def asking() -> Answer | None:
+        new = [s for s in chat.said() if s.event_id not in asked_before]
+        return next((s for s in new if "for permission" in s.text and name in s.text), None)
+
+    asked = await chat.until(asking, f"a question about {name}")
+    model.says("So be it.")
+    await chat.send(word, reply_to=asked.event_id)
+    assert await chat.reply() == "So be it."
+    return asked.text, results(model)[-1]

@@ -11,6 +11,7 @@ from memtrix_as.agent import approvals, commands, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher
 from memtrix_as.agent.means import Account, Means
 from memtrix_as.app import services_of
+from memtrix_as.config import Config
 from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool
@@ -80,13 +81,44 @@ class Model:
             yield Reply(Message("assistant", "Done."))
 
 
+def settle(folder: Path, **permissions: str) -> Config:
+    """A configuration; keyword names cannot hold user ids, so use `settle(folder, **{...})`."""
+    values = settings(tokens("memtrix"), "http://127.0.0.1:9", 1, "postgresql://localhost/x")
+    values["permissions"] |= permissions
+    return config.load(write(folder / "config.yaml", values))
+
+
+async def open_room(pool: Pool) -> None:
+    """The room and who is in it."""
+    await pool.execute("insert into rooms (room_id, synced) values ($1, true)", ROOM)
+    await pool.executemany("insert into members values ($1, $2, null)", [(ROOM, MAIN), (ROOM, ANN)])
+
+
+async def lease(pool: Pool) -> tuple[str, Lease] | None:
+    """The next lane that waits for a worker, as a worker of its own gets it."""
+    async with pool.acquire() as connection, connection.transaction():
+        worker = await connection.fetchval(
+            "insert into procrastinate_workers default values returning id"
+        )
+        job = await connection.fetchrow(
+            "select id, lock from procrastinate_fetch_job_v2(null, $1)", worker
+        )
+    return (job["lock"], Lease(job["id"], worker)) if job["id"] is not None else None
+
+
 class Bench:
     """One installation on a database, of which a test is homeserver, human and scheduler."""
 
-    def __init__(self, pool: Pool, folder: Path, model: Model, tools: Mapping[str, Tool]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        folder: Path,
+        model: Model,
+        tools: Mapping[str, Tool],
+        settled: Config | None = None,
+    ) -> None:
         self.pool, self.room, self._events = pool, Room(pool), 0
-        values = settings(tokens("memtrix"), "http://127.0.0.1:9", 1, "postgresql://localhost/x")
-        settled = config.load(write(folder / "config.yaml", values))
+        settled = settled or settle(folder)
         read = lambda event, agent: intake.incoming(event, agent, WORLD)  # noqa: E731
         services = services_of(pool, settled, Keeper(pool, "", settled), Persona(pool, settled))
         self.means = Means(pool, self.room, model, tools, settled, read, services)
@@ -101,11 +133,7 @@ class Bench:
         self.dispatcher = Dispatcher(pool, self.room, handlers, 5)
 
     async def open(self) -> None:
-        """The room and who is in it."""
-        await self.pool.execute("insert into rooms (room_id, synced) values ($1, true)", ROOM)
-        await self.pool.executemany(
-            "insert into members values ($1, $2, null)", [(ROOM, MAIN), (ROOM, ANN)]
-        )
+        await open_room(self.pool)
 
     async def arrives(self, kind: str, lane: str, content: Mapping[str, Any], **more: Any) -> str:
         """An event of the human; returns its id."""
@@ -127,24 +155,13 @@ class Bench:
         more = {"answer": word, "approval": approval, "sender": who}
         await self.arrives("approval", CONTROLS, {}, **more)
 
-    async def lease(self) -> tuple[str, Lease] | None:
-        """The next lane that waits for a worker, as a worker of its own gets it."""
-        async with self.pool.acquire() as connection, connection.transaction():
-            worker = await connection.fetchval(
-                "insert into procrastinate_workers default values returning id"
-            )
-            job = await connection.fetchrow(
-                "select id, lock from procrastinate_fetch_job_v2(null, $1)", worker
-            )
-        return (job["lock"], Lease(job["id"], worker)) if job["id"] is not None else None
-
     async def work(self) -> int:
         """Drain every lane that waits; how many there were."""
         count = 0
-        while found := await self.lease():
-            lane, lease = found
-            await self.dispatcher.drain(lane, lease)
-            await self.pool.execute("delete from procrastinate_jobs where id = $1", lease.job_id)
+        while found := await lease(self.pool):
+            lane, held = found
+            await self.dispatcher.drain(lane, held)
+            await self.pool.execute("delete from procrastinate_jobs where id = $1", held.job_id)
             count += 1
         return count
 

@@ -1,5 +1,6 @@
 """A git repository in memory, with whatever a hostile one may hold, and a server for it."""
 
+import ssl
 import threading
 from collections.abc import Sequence
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -9,7 +10,7 @@ from dulwich.repo import MemoryRepo
 from dulwich.server import DictBackend
 from dulwich.web import make_wsgi_chain
 
-from tests.rig.web import OPEN
+from tests.rig.web import OPEN, anonymous
 
 FILE, LINK, MODULE, FOLDER = 0o100644, 0o120000, 0o160000, 0o040000
 
@@ -60,10 +61,14 @@ class _Quiet(WSGIRequestHandler):
 class GitServer:
     """Serves one repository at /repo.git, as a real git server does over HTTP."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, *, tls: bool = False) -> None:
         app = make_wsgi_chain(DictBackend({"/repo.git": repository.repo}))
         self._server: WSGIServer = make_server(OPEN, 0, app, handler_class=_Quiet)
-        self.url = f"http://ok.test:{self._server.server_port}/repo.git"
+        if tls:
+            context = anonymous(ssl.PROTOCOL_TLS_SERVER)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "https" if tls else "http"
+        self.url = f"{scheme}://ok.test:{self._server.server_port}/repo.git"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
 

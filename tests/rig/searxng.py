@@ -59,8 +59,20 @@ class Pages:
 
     async def _other(self, request: web.Request) -> web.Response:
         """What some other server answers where SearXNG was expected."""
-        texts = {"html": "<p>Welcome!</p>", "list": "[]", "odd": '{"results": {"a": 1}}'}
-        return web.Response(text=texts[request.query["q"]])
+        asked = request.query["q"]
+        if asked == "never":
+            await asyncio.sleep(30)
+        if asked.startswith("found "):  # as an engine that repeats what it was asked
+            found = [asked.removeprefix("found "), "https://found.test/page"]
+            return web.json_response({"results": [{"url": url, "title": url} for url in found]})
+        texts = {
+            "html": "<p>Welcome!</p>",
+            "list": "[]",
+            "odd": '{"results": {"a": 1}}',
+            "cut": '{"results": [{"url": "https://x.te',
+        }
+        status = {"busy": 429, "broken": 500}.get(asked, 200)
+        return web.Response(text=texts.get(asked, "{}"), status=status)
 
 
 class Searxng:

@@ -34,9 +34,10 @@ class Bench:
         self.root = settings.workspace_directory
         self.root.mkdir()
         self.agents = settings.agents_directory
+        self.workspaces = Workspaces(settings)
         self._services: dict[type, Any] = {
             Attachments: Nothing(),
-            Workspaces: Workspaces(settings),
+            Workspaces: self.workspaces,
             Documents: Documents(),
             Way: Way.of(settings),
             **(services or {}),
@@ -54,7 +55,8 @@ class Bench:
     async def question(self, name: str, **arguments: Any) -> str | None:
         """What the human is asked before; None when nothing is."""
         tool = self._tools[name]
-        asked = await tool.confirm_if(self.context(), arguments) if tool.confirm_if else None
+        values = tool.validated(arguments)
+        asked = await tool.confirm_if(self.context(), values) if tool.confirm_if else None
         return asked or (name if tool.confirm else None)
 
     def put(self, path: str, data: bytes | str) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,18 @@ from memtrix_as.outbound.client import Outbound
 from memtrix_as.outbound.policy import Policy, Service
 
 OPEN, CLOSED = "127.0.0.2", "127.0.0.1"
+
+
+def anonymous(side: int) -> ssl.SSLContext:
+    """TLS in which nobody shows who they are: so no key has to lie among the tests."""
+    context = ssl.SSLContext(side)
+    if side == ssl.PROTOCOL_TLS_CLIENT:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # the last that knows such ciphers
+    context.set_ciphers("aNULL:@SECLEVEL=0")
+    return context
+
+
 Page = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -71,6 +84,10 @@ class Web:
         for server in (self._server, self._trap):
             server.close()
 
+    async def trap_at(self, address: str) -> asyncio.Server:
+        """One more trap at the same port."""
+        return await asyncio.start_server(self._note, address, self.port)
+
     def url(self, path: str, host: str = "ok.test") -> str:
         return f"http://{host}:{self.port}{path}"
 
@@ -79,7 +96,7 @@ class Web:
         return Policy((ipaddress.ip_network(OPEN),), services, source=lambda _: None)
 
     def outbound(self) -> Outbound:
-        return Outbound(self.policy(), Names(self.names))
+        return Outbound(self.policy(), Names(self.names), ssl=anonymous(ssl.PROTOCOL_TLS_CLIENT))
 
     def page(
         self, path: str, body: bytes = b"", kind: str = "text/plain", *more: str, status: int = 200

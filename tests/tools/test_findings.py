@@ -8,6 +8,7 @@ import pytest
 import memtrix_as
 from memtrix_as import tools
 from memtrix_as.errors import AddressRefused, PathRefused, TooLarge, ToolError
+from memtrix_as.tool import Tool, tool
 from tests.rig.tooling import Bench
 from tests.rig.web import CLOSED, OPEN, Web
 
@@ -127,24 +128,46 @@ async def test_17_no_error_shows_a_path_of_the_machine_or_what_a_server_said(
 
 
 async def test_18_a_question_is_bounded(bench: Bench) -> None:
-    question = await bench.question("download_file", url="https://x.org/" + "y" * 9000)
-    assert question and len(question) < 500 and "(9014 characters)" in question
+    question = await bench.question("download_file", url="https://x.org/" + "y" * 4000)
+    assert question and len(question) < 500 and "(4014 characters)" in question
     with pytest.raises(ToolError):
         await bench.question("git_clone", url="https://x.org/" + "y" * 9000)
     with pytest.raises(PathRefused):
         await bench.question("delete_file", path="y/" * 9000)
 
 
-def test_no_tool_runs_a_shell() -> None:
+async def test_a_no_tool_runs_a_command(bench: Bench) -> None:
     shell = re.compile(r"create_subprocess_shell|shell=True|os\.system|os\.popen|pty\.spawn")
     package = Path(memtrix_as.__file__).parent
     assert not [p.name for p in package.rglob("*.py") if shell.search(p.read_text())]
     starts = re.compile(r"create_subprocess_exec|subprocess\.(run|Popen|check_)|os\.(exec|spawn)")
     for part in ("tools", "workspace", "agent"):
         assert not [p.name for p in (package / part).rglob("*.py") if starts.search(p.read_text())]
+    for url in ("-c alias.z='!id' z", "--upload-pack=id", "ext::sh -c id", "-C /etc", "/etc"):
+        with pytest.raises(ToolError, match="https address"):
+            await bench.call("git_clone", url=url)
 
 
-def test_whatever_brings_text_from_outside_says_so() -> None:
-    offered = tools.discover().tools
-    for name in ("web_search", "fetch_url", "download_file", "read_file", "list_directory"):
-        assert offered[name].untrusted, name
+def test_c_whatever_brings_text_from_outside_says_so() -> None:
+    """No guard has to judge the text, and so none can fail: it counts as outside by its origin."""
+    outside = {"web_search", "fetch_url", "download_file", "read_file", "list_directory"}
+    assert {name for name, tool in tools.discover().tools.items() if tool.untrusted} == outside
+
+
+def test_d_what_needs_no_yes_is_named_and_not_what_does() -> None:
+    """A list of what is dangerous has gaps; what is not on this one is asked about."""
+    offered: dict[str, Tool] = dict(tools.discover().tools)
+    free = {name for name, tool in offered.items() if tool.harmless and not tool.confirm}
+    assert free == {
+        *("get_current_time", "read_core_file", "read_memory_file", "search_memory"),
+        *("read_file", "list_directory", "create_directory", "react_to_message"),
+        *("list_agents", "ask_agent"),
+        *("create_file", "fetch_url", "web_search"),  # the first two ask when they must
+    }
+    assert all(offered[name].confirm_if for name in ("create_file", "fetch_url"))
+    assert not tool()(_undeclared).harmless
+
+
+async def _undeclared() -> str:
+    """Do something."""
+    return ""
