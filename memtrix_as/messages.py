@@ -34,6 +34,7 @@ class Message:
     failed: bool = False  # role "tool": the tool did not do what was asked
     outside: str = ""  # where the text is from, if somebody outside wrote it
     images: tuple["Image", ...] = ()  # role "user": what it shows
+    human: bool = True  # role "user": a human's words, and no agent's
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,11 @@ def joined(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         if made and made[-1].role == message.role == "user":
             text = f"{made[-1].text}\n{message.text}"
-            made[-1] = replace(made[-1], text=text, images=made[-1].images + message.images)
+            made[-1] = replace(
+                made[-1], text=text, images=made[-1].images + message.images,
+                human=made[-1].human and message.human,
+                outside=made[-1].outside or message.outside,
+            )  # fmt: skip
         else:
             made.append(message)
     return made

@@ -75,7 +75,9 @@ async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Se
                           or coalesce(t.people, array[t.sender]) @> present.people
                       from turns t where t.id = m.turn_id), true) as shared,
             coalesce((select t.ended_at is not null from turns t where t.id = m.turn_id), true)
-                as ended
+                as ended,
+            m.note is null and coalesce((select i.kind = 'message' and i.hops = 0
+                from inbox i where i.id = m.turn_id), true) as human
         from fitting join messages m using (id), (
             select array(select user_id from members where room_id = s.room_id
                          and user_id not in (select user_id from agents)) as people
@@ -117,6 +119,7 @@ def _message(row: Any) -> Message:
         row["failed"],
         row["outside"],
         tuple(map(Image, row["images"])),
+        row["human"],
     )
 
 

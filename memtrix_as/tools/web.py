@@ -81,7 +81,7 @@ def _named(url: str, history: Sequence[Message]) -> bool:
     What the model wrote itself names nothing: not where a human quotes it, nor where an engine
     repeats its query. Files and errors are no pages.
     """
-    human = [_own_words(m.text) for m in history if m.role == "user"]
+    human = [_own_words(m.text) for m in history if m.role == "user" and m.human]
     if stands_in(url, human) or host_in(url, human):
         return True
     read = {m.call_id for m in history if m.outside.startswith("fetch_url:")}

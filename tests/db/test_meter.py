@@ -343,7 +343,7 @@ async def test_the_report_of_operators(pool: Pool, metered: Metered, settled: Co
     assert "| Memtrix | m | 1 | 1,000 / 50 | $0.50 |" in text and "gone" not in text
     assert "- 10% of today's $5.00 for all agents together (`budgets.cost_per_day`)" in text
     week = await spending.report(pool, limited, "week")
-    assert "| gone | m | 1 |" in week and "| **in all** |  | 2 | 2,000 | 100 | $1.00 |" in week
+    assert "| gone | m | 1 |" in week and "| **in all** |  | 2 | 2,000 / 100 | $1.00 |" in week
     assert "- 10% of today's" in week
     await pool.execute("delete from usage")
     assert "No model was asked." in await spending.report(pool, settled, "month")
