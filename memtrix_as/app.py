@@ -212,12 +212,25 @@ class App:
         await self.people.go_on()
         self._later(management.keep())
         while True:
+            port.taken.clear()
             await catch_up.run(await agents.load(pool))
+            for pause in catch_up.pauses:
+                if await _set_within(port.refused, pause) or port.taken.is_set():
+                    break
+                await catch_up.run(await agents.load(pool), again=True)
             await port.refused.wait()
             # What we refused while the database was away is sent again late, or with the next
             # event only (Conduit), unless we ask for it.
             await reachable(pool)
             port.refused.clear()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

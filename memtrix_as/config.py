@@ -40,6 +40,7 @@ class Homeserver:
     address: Url
     domain: Annotated[str, checks.domain]
     software: Software = "conduit"
+    push_back_off: Seconds = 30.0  # seconds that it waits after a push that failed
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def test_an_edit_replaces_and_leaves_the_relation_of_the_first() -> None:
         "body": "* **new**",
         "m.mentions": {},
         "io.memtrix.id": "k",
+        "io.memtrix.thread": "$t",
         "m.relates_to": {"rel_type": "m.replace", "event_id": "$old"},
         "m.new_content": {name: new[name] for name in new if name != "m.relates_to"},
     }

@@ -60,6 +60,7 @@ class TransactionPort(AppService):
         self._store = store
         self._limit = service.max_body_size
         self.refused = asyncio.Event()  # the homeserver keeps something that it may not send soon
+        self.taken = asyncio.Event()  # it has got rid of something: it sends again what comes
 
     def _check_token(self, request: web.Request) -> bool:
         """Whether the homeserver asks; compared in constant time, wherever the token stands."""
@@ -100,6 +101,7 @@ class TransactionPort(AppService):
             log.exception("A transaction could not be stored; the homeserver will repeat it")
             self.refused.set()
             return _error(503, "M_UNKNOWN", "The database is away")
+        self.taken.set()
         return web.json_response({})
 
     async def _http_ping(self, request: web.Request) -> web.Response:

@@ -27,6 +27,7 @@ FLUSHED_BY_PING = {"synapse", "tuwunel"}
 # (synapse/appservice/scheduler.py, _Recoverer.retry), and sends that with the next recovery only.
 SETTLED = 2.0  # seconds after which it is either sent or left behind
 LATELY = 60.0  # seconds before our look in which that can have happened
+LOOKS = 4
 PAGES = 20  # of 50 events, at most, back in one room
 SYNC_TIMEOUT = 300.0  # seconds: the first one is long for who is in many rooms
 FILTER = {
@@ -55,8 +56,23 @@ class CatchUp:
         self._store = store
         self._pool = pool
 
-    async def run(self, everyone: Sequence[Agent]) -> None:
-        """Take in what was missed; problems are logged, since live events come all the same."""
+    @property
+    def pauses(self) -> Iterator[float]:
+        """Seconds between further looks, until something is pushed again.
+
+        What comes while Conduit's back-off lasts (30 s times the square of the tries) is not
+        pushed before a later event, which may be long in coming.
+        """
+        homeserver = self._config.homeserver
+        if homeserver.software not in FLUSHED_BY_PING:
+            for tries in range(1, LOOKS + 1):
+                yield homeserver.push_back_off * tries**2 + SETTLED
+
+    async def run(self, everyone: Sequence[Agent], *, again: bool = False) -> None:
+        """Take in what was missed; problems are logged, since live events come all the same.
+
+        `again`: soon after the last look, so that only rooms are looked at.
+        """
         bot = everyone[0].user_id
         try:
             await patiently(lambda: self._ping(bot))
@@ -73,7 +89,7 @@ class CatchUp:
         # What they may have left behind is in rooms; each agent asked costs three requests.
         busy = await rooms.users_in_rooms(self._pool)
         for agent in everyone:
-            if since is not None and not agent.main and agent.user_id not in busy:
+            if (again or since) and not agent.main and agent.user_id not in busy:
                 continue
             try:
                 await self._look(agent.user_id, since)

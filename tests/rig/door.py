@@ -71,6 +71,7 @@ class Door(Waiting):
     """A transparent proxy for both directions on one port."""
 
     software = "synapse"
+    back_off = 30.0  # seconds; only Conduit has one
 
     def __init__(self, api: Api, registration: Json, domain: str, port: int) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class Service:
         self.settings = settings(
             door.registration, door.address, self.port, dsn, model_url, door.software
         )
+        self.settings["homeserver"]["push_back_off"] = door.back_off
         self._app: App | None = None
 
     @property
