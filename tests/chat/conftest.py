@@ -16,7 +16,7 @@ from tests.rig.door import Door
 from tests.rig.embeddings import EmbeddingServer
 from tests.rig.homeserver import Homeserver
 from tests.rig.human import Human
-from tests.rig.management import admins, enter, remove_alias
+from tests.rig.management import admins, enter
 from tests.rig.service import Process, Service
 from tests.rig.settings import DOMAIN, register
 from tests.rig.stage import Stage
@@ -123,12 +123,10 @@ async def chat(service: Service, stage: Stage) -> Chat:
 @pytest.fixture
 async def ann(stage: Stage, stopped: Service) -> AsyncIterator[Human]:
     """The administrator of a service that has not started yet."""
-    await remove_alias(stage.door)
     ann = await stage.person("ann")
     admins(stopped, ann)
     yield ann
     await stopped.stop()
-    await remove_alias(stage.door)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tests.rig.asking import asked, ended, question, reactions
 from tests.rig.bell import Bells
 from tests.rig.chat import Chat
 from tests.rig.human import Human
-from tests.rig.management import admins, alias, enter, point_alias, remove_alias, types
+from tests.rig.management import admins, enter, point_alias, types
 from tests.rig.modes import only
 from tests.rig.service import Service
 from tests.rig.stage import Stage
@@ -20,7 +20,7 @@ DIRECT = only("direct")
 async def test_the_room_is_made_and_its_administrators_asked_in(office: Chat, stage: Stage) -> None:
     state = office.human.timeline(office.room).state
     content = {kind: event["content"] for (kind, key), event in state.items() if key == ""}
-    assert content["m.room.canonical_alias"]["alias"] == alias(stage.door)
+    assert content["m.room.canonical_alias"]["alias"] == stage.door.alias
     assert content["m.room.join_rules"]["join_rule"] == "invite"
     assert content["m.room.history_visibility"]["history_visibility"] == "invited"
     assert content["org.matrix.room.preview_urls"] == {"disable": True}
@@ -75,7 +75,7 @@ async def test_it_is_found_when_the_database_knows_nothing(
 async def test_an_alias_that_somebody_took_away_is_put_back(
     office: Chat, stopped: Service, stage: Stage
 ) -> None:
-    await remove_alias(stage.door)
+    await stage.door.remove_alias()
     await stopped.restart()
     await eventually(lambda: leads(stage), "the alias to lead somewhere")
     assert await leads(stage) == office.room
@@ -287,7 +287,7 @@ async def test_a_tool_that_is_off_is_not_offered_and_does_not_run(
 async def leads(stage: Stage) -> str | None:
     """The room that the alias leads to."""
     sender = stage.door.user(stage.door.registration["sender_localpart"])
-    path = f"/directory/room/{alias(stage.door).replace('#', '%23')}"
+    path = f"/directory/room/{stage.door.alias.replace('#', '%23')}"
     try:
         found = await stage.door.api.call("GET", path, user_id=sender)
     except Refused:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import aiohttp
 from aiohttp import web
@@ -203,6 +203,21 @@ class Door(Waiting):
             return await self.until(lambda: event_id in self._thrown, "the marker", 2)
         except AssertionError:
             return False
+
+    @property
+    def alias(self) -> str:
+        """The alias of this registration's management room."""
+        return f"#{self.registration['id']}-admin:{self.domain}"
+
+    async def remove_alias(self) -> None:
+        """The management room of an earlier test is not the next one's."""
+        sender = self.user(self.registration["sender_localpart"])
+        try:
+            path = f"/directory/room/{quote(self.alias)}"
+            await self.api.call("DELETE", path, user_id=sender)
+        except Refused as exc:
+            if exc.status not in (403, 404):  # nobody has made it yet
+                raise
 
     async def _flush(self) -> None:
         path = f"/_matrix/client/v1/appservice/{self.registration['id']}/ping"

@@ -2,7 +2,6 @@
 
 from urllib.parse import quote
 
-from tests.rig.api import Refused
 from tests.rig.chat import Chat
 from tests.rig.door import Door
 from tests.rig.human import Human
@@ -11,25 +10,10 @@ from tests.rig.settings import DOMAIN
 from tests.rig.stage import Stage
 
 
-def alias(door: Door) -> str:
-    """The alias of this registration's management room."""
-    return f"#{door.registration['id']}-admin:{DOMAIN}"
-
-
-async def remove_alias(door: Door) -> None:
-    """The room of an earlier test is not this one's."""
-    sender = door.user(door.registration["sender_localpart"])
-    try:
-        path = f"/directory/room/{quote(alias(door))}"
-        await door.api.call("DELETE", path, user_id=sender)
-    except Refused as exc:
-        assert exc.status == 404, exc
-
-
 async def point_alias(door: Door, room_id: str) -> None:
     """Let the alias lead to another room."""
     sender = door.user(door.registration["sender_localpart"])
-    path = f"/directory/room/{quote(alias(door))}"
+    path = f"/directory/room/{quote(door.alias)}"
     await door.api.call("PUT", path, {"room_id": room_id}, user_id=sender)
 
 

@@ -74,10 +74,20 @@ class Stage:
             for kind, user in room.state
             if kind == "m.room.member" and OURS.match(user)
         }
+        agents |= {(self.agent, room) for room in await self._rooms_of(self.agent)}
+        await self.door.remove_alias()
         await asyncio.gather(*(self._leave(*gone) for gone in agents))
         await asyncio.gather(*(human.close_eyes() for human in self.people))
         await self.door.drain()
         await self.database.empty()
+
+    async def _rooms_of(self, user: str) -> list[str]:
+        """Its rooms, the management room among them."""
+        try:
+            answer = await self.door.api.call("GET", "/joined_rooms", user_id=user)
+        except Refused:
+            return []  # it was never made
+        return list(answer["joined_rooms"])
 
     async def _leave(self, user: str, room: str) -> None:
         try:
