@@ -236,3 +236,22 @@ async def test_several_agents_are_listed(chat: Chat, stage: Stage, model: Script
     model.says("Two.")
     assert await chat.ask("who is there?") == "Two."
     assert results(model)[-1].startswith("- Olga (@") and "- Paul (@" in results(model)[-1]
+
+
+@only("direct")
+async def test_nobody_removes_an_agent_of_somebody_else(
+    chat: Chat, stage: Stage, model: ScriptedModel
+) -> None:
+    await make(chat, model)
+    ben = await stage.chat(await stage.person("ben"))
+    model.calls("delete_agent", name="Dennis", purge=True)
+    model.says("That is not yours.")
+    assert await ben.ask("delete Dennis for good") == "That is not yours."
+    assert "only who had it made" in results(model)[-1]
+    await make(ben, model, "Paul")
+    model.calls("delete_agent", name="Paul")
+    model.says("Paul is gone.")
+    await ben.send("delete Paul")
+    await question(ben, "stops Paul")
+    await ben.send("yes")
+    assert await ben.reply() == "Paul is gone."

@@ -72,7 +72,7 @@ async def test_killed_in_between(
 async def test_deleted_while_being_asked(
     household: Chat, stage: Stage, model: ScriptedModel
 ) -> None:
-    other = await stage.chat(await stage.person("ben"))
+    other = await stage.chat(household.human)
     main, dennis = script(model, "Memtrix"), script(model, "Dennis")
     dennis.hangs()
     main.calls("ask_agent", name="Dennis", message="slowly")
