@@ -68,6 +68,7 @@ class Asking:
     root_id: int
     people: Sequence[str]
     seconds: float  # after which it comes to nothing
+    most: int  # questions that a human's message may lead to
 
 
 def pair(caller: str, people: Sequence[str]) -> str:
@@ -116,27 +117,25 @@ async def root(db: Connection | Pool, turn_id: int) -> Root | None:
     return Root(place=place, **found)
 
 
-async def count(pool: Pool, root_id: int) -> int:
-    """How many questions a human's message has led to."""
-    return int(
-        await pool.fetchval("select count(*) from consultations where root_id = $1", root_id)
-    )
-
-
 async def lane(pool: Pool, root_id: int) -> str:
     """The lane of the human's turn behind a question."""
     return str(await pool.fetchval("select lane from inbox where id = $1", root_id))
 
 
-async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> None:
-    """Put a question into the inbox of whom it is for, once; LostTurn if the turn is not ours.
+async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> bool:
+    """Put a question into the inbox of whom it is for, once; False where `most` are asked already.
 
-    `shown` is what those are told who watch.
+    `shown` is what those are told who watch. LostTurn if the turn is not ours.
     """
     async with pool.acquire() as connection, connection.transaction():
+        # The human's turn first, which is the oldest: whoever asks for it counts after the others.
+        await connection.execute("select from inbox where id = $1 for update", a.root_id)
         await inbox.hold_turn(connection, item, lease)
         if await of_call(connection, item.id, a.call_id):
-            return
+            return True
+        asked = "select count(*) from consultations where root_id = $1"
+        if await connection.fetchval(asked, a.root_id) >= a.most:
+            return False
         room_id = pair(item.agent, a.people)
         await furnish(connection, room_id, a.people)
         payload = {"sender": item.agent, "question": clean(a.question)}
@@ -167,6 +166,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
             room_id,
         )
         await show(connection, Consultation(**row), shown)
+    return True
 
 
 async def furnish(connection: Connection | Pool, room_id: str, people: Sequence[str]) -> None:
