@@ -155,15 +155,19 @@ class ToAgent:
         text = ending.error or next((w.text for w in ending.words if w.kind == "text"), "")
         async with self.means.pool.acquire() as db, db.transaction():
             still = await consultations.lock(db, self.item.id)
+            if ending.error:
+                await corrections.unask(db, self.turn.id)
             await turns.end(db, self.item, self.lease, self.turn, place, replace(ending, words=()))
             if still:
                 state: consultations.State = "failed" if ending.error else "answered"
                 await consultations.settle(db, c, state, text, outside)
-                await told(self.means, db, c, text, answered=state == "answered")
+                await told(self.means, db, c, text, outside, answered=state == "answered")
         self.means.chat.post(await consultations.lane(self.means.pool, c.root_id))
 
 
-async def told(means: Means, db: Connection, c: Consultation, text: str, *, answered: bool) -> None:
+async def told(
+    means: Means, db: Connection, c: Consultation, text: str, outside: str, *, answered: bool
+) -> None:
     """Tell those of an answer who watch, and the asked agent where it talks with the same human."""
     caller, asked = await called(db, c.caller), await called(db, c.asked)
     verb = "answers" if answered else "gives no answer to"
@@ -177,7 +181,7 @@ async def told(means: Means, db: Connection, c: Consultation, text: str, *, answ
             answer=_quoted(text),
         )
         tokens = context.tokens(Message("user", note))
-        await consultations.note(db, c, root.sender, note, tokens)
+        await consultations.note(db, c, root.sender, note, tokens, c.outside or outside)
 
 
 def _quoted(text: str) -> str:
@@ -217,6 +221,6 @@ async def expire(means: Means, most: int) -> int:
             name = await called(db, c.asked)
             why = LATE.format(name=name, seconds=means.config.limits.consult_timeout)
             await consultations.settle(db, c, "failed", why)
-            await told(means, db, c, why, answered=False)
+            await told(means, db, c, why, "", answered=False)
             await corrections.drop(db, c)
     return len(found)

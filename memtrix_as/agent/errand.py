@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from memtrix_as.agent import context, questions
 from memtrix_as.agent.means import Means
-from memtrix_as.db import agents, consultations, inbox, outbox, queue, turns
+from memtrix_as.db import agents, consultations, corrections, inbox, outbox, queue, turns
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
 from memtrix_as.db.pool import Connection, Pool
@@ -77,6 +77,9 @@ class ToAsker:
         words = f"**{questions.plain(self.turn.agent_name, 60)}:** {text}"
         own = Place(self.item.room_id, self.item.agent)
         async with self.means.pool.acquire() as db, db.transaction():
+            if ending.error:
+                await inbox.hold(db, self.item.id)
+                await corrections.unask(db, self.turn.id)
             await turns.end(db, self.item, self.lease, self.turn, own, replace(ending, words=()))
             await outbox.say(db, lane, place, words, reply_to=str(said["event_id"]))
             await queue.wake(db, lane)

@@ -273,8 +273,13 @@ async def to_agent(connection: Connection, agent: str) -> list[Consultation]:
     return [Consultation(**row) for row in rows]
 
 
-async def note(connection: Connection, c: Consultation, human: str, text: str, tokens: int) -> None:
-    """Tell the asked agent of it in its newest session with this human alone, if there is one."""
+async def note(
+    connection: Connection, c: Consultation, human: str, text: str, tokens: int, outside: str
+) -> None:
+    """Tell the asked agent of it in its newest session with this human alone, if there is one.
+
+    `outside` is where text from outside is from that question or answer was made of.
+    """
     await connection.execute(
         """
         with newest as (
@@ -291,7 +296,7 @@ async def note(connection: Connection, c: Consultation, human: str, text: str, t
         human,
         clean(text),
         tokens,
-        c.outside,
+        clean(outside),
         c.id,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 from memtrix_as.agent import errand, turn
 from memtrix_as.agent.consult import Consults
 from memtrix_as.agent.means import Account
+from memtrix_as.config import Config
 from memtrix_as.db import agents, consultations
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool
@@ -65,10 +66,16 @@ class Household(Bench):
     """The main agent and some others, whose questions to each other are answered."""
 
     def __init__(
-        self, pool: Pool, folder: Path, says: Says, tools: Mapping[str, Tool] | None = None
+        self,
+        pool: Pool,
+        folder: Path,
+        says: Says,
+        tools: Mapping[str, Tool] | None = None,
+        settled: Config | None = None,
     ) -> None:
         self.minds = Minds(says)
-        super().__init__(pool, folder, self.minds, {"ask_agent": asking(pool), **(tools or {})})
+        offered = {"ask_agent": asking(pool), **(tools or {})}
+        super().__init__(pool, folder, self.minds, offered, settled)
         self.handlers = self.dispatcher._handlers
         self.handlers |= {  # type: ignore[operator]
             consultations.KIND: partial(turn.consult, self.means),
