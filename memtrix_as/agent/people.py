@@ -10,10 +10,10 @@ from typing import Protocol
 from memtrix_as.agent import drafts, errand, names
 from memtrix_as.agent.means import Account, Models, NamedModel
 from memtrix_as.config import Config
-from memtrix_as.db import agents, consultations, corrections
+from memtrix_as.db import agents, consultations, corrections, inbox
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Connection, Pool
-from memtrix_as.errors import ConfigError, HomeserverError, PeopleError
+from memtrix_as.errors import ConfigError, HomeserverError, LostTurn, PeopleError
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Colleague, Place
@@ -192,7 +192,10 @@ class People:
             await self._finish(replace(agent, purge=True))
             return f"{agent.display_name} and all that it knew are deleted."
         async with agents.naming(self._pool) as db:
-            await agents.get(db, agent.name)
+            try:
+                await agents.get(db, agent.name)
+            except LostTurn as exc:
+                raise PeopleError(f"{agent.display_name} was removed already.") from exc
             await agents.leave(db, agent.name, purge=purge)
             await _stop(db, agent)
         await self._changed()
@@ -251,8 +254,11 @@ class People:
         if not agent.purge:
             await agents.archive(self._pool, agent.name)
             return
-        await agents.purge(self._pool, agent.name)
-        await asyncio.to_thread(self._workspaces.remove, agent.name)
+
+        async def files() -> None:
+            await asyncio.to_thread(self._workspaces.remove, agent.name)
+
+        await agents.purge(self._pool, agent.name, files)
 
     async def _settle(self, agent: Agent) -> Agent:
         await self._changed()
@@ -284,6 +290,8 @@ async def _stop(db: Connection, agent: Agent) -> None:
         if still := await consultations.lock(db, asked.item_id or 0):
             why = BROKEN_OFF.format(name=agent.display_name)
             await consultations.settle(db, still, "failed", why)
+    for item in await inbox.undone(db, agent.name, errand.KIND):
+        await errand.say(db, item, agent.display_name, BROKEN_OFF.format(name=agent.display_name))
     for lane, turn_id, state in await agents.undone(db, agent.name):
         if state == "running":
             await corrections.stop(db, lane, turn_id)

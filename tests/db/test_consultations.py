@@ -15,7 +15,7 @@ from memtrix_as.messages import Message, ToolCall
 from memtrix_as.tool import tool
 from tests.rig.bench import ANN, LANE, MAIN, ROOM, settle
 from tests.rig.database import Database
-from tests.rig.household import Household, Says
+from tests.rig.household import Household, Says, first
 
 
 @pytest.fixture
@@ -29,10 +29,6 @@ def ask(*names: str) -> Message:
     calls = (ToolCall(f"c{n}", "ask_agent", {"name": name, "message": f"Question {n}"})
              for n, name in enumerate(names))  # fmt: skip
     return Message("assistant", calls=tuple(calls))
-
-
-def first(messages: Sequence[Message]) -> bool:
-    return messages[-1].role == "user"
 
 
 async def test_more_answers_at_once_than_there_are_connections(pool: Pool, tmp_path: Path) -> None:

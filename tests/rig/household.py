@@ -46,6 +46,11 @@ class _Mind(Model):
         yield Reply(self._minds.answer(self._agent, messages))
 
 
+def first(messages: Sequence[Message]) -> bool:
+    """Whether a turn begins: the model has done nothing yet."""
+    return messages[-1].role == "user"
+
+
 def asking(pool: Pool) -> Tool:
     """ask_agent, without the rest of what makes agents."""
 
