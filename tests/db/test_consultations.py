@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from memtrix_as.db import agents, inbox, permissions, sessions
+from memtrix_as.db import agents, corrections, inbox, permissions, sessions
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.messages import Message, ToolCall
 from memtrix_as.tool import tool
-from tests.rig.bench import ANN, LANE, MAIN, ROOM, settle
+from tests.rig.bench import ANN, LANE, MAIN, ROOM, lease, settle
 from tests.rig.database import Database
 from tests.rig.household import Household, Says, first
 
@@ -233,3 +233,43 @@ async def test_a_humans_always_is_not_for_what_an_agent_asks(pool: Pool, tmp_pat
         await agents.keep_main(pool, Agent("memtrix", MAIN, "Memtrix", True, "m", False, False))
         await permissions.give(db, "memtrix", ROOM, "burn", ANN, wary=True)
     assert "no human takes part" in await hands_on(house, pool)
+
+
+async def test_whoever_stops_a_question_that_waits_cuts_no_other(
+    pool: Pool, tmp_path: Path
+) -> None:
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        if agent != "olga" and first(messages):
+            return ask("dennis" if agent == "memtrix" else "olga")
+        return Message("assistant", "So it is.")
+
+    house = Household(pool, tmp_path, says)
+    await house.move_in("dennis", "olga")
+
+    async def drained(lane: str) -> None:
+        found = await lease(pool)
+        assert found and found[0] == lane
+        await house.dispatcher.drain(*found)
+        await pool.execute("delete from procrastinate_jobs where id = $1", found[1].job_id)
+
+    await house.says("the first")
+    await drained(LANE)
+    await drained("~dennis")  # he asks Olga, so that others can ask him meanwhile
+    root = await pool.fetchval("select min(id) from turns")
+    other = Arrival("~dennis", "errand", "~other", "dennis", None, {"sender": BOB})
+    held = await pool.fetchval("select id from procrastinate_jobs where lock = '~olga'")
+    await pool.execute("update procrastinate_jobs set scheduled_at = now() + interval '1 h'"
+                       " where id = $1", held)  # fmt: skip
+    await inbox.put(pool, [other])
+    found = await lease(pool)
+    assert found and found[0] == "~dennis"
+    working = await inbox.claim(pool, *found)
+    assert working and working.kind == "errand"
+    await pool.execute("update procrastinate_jobs set scheduled_at = null where id = $1", held)
+    await drained("~olga")  # his first question can go on, behind what he does now
+    async with pool.acquire() as db, db.transaction():
+        await corrections.stop(db, LANE, root)
+    assert not await pool.fetchval(
+        "select abort_requested from procrastinate_jobs where id = $1", found[1].job_id
+    )
+    assert await pool.fetchval("select count(*) from turns where state <> 'stopped'") == 1
