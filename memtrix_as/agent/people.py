@@ -9,7 +9,7 @@ from typing import Protocol
 
 from memtrix_as.agent import drafts, errand, names
 from memtrix_as.agent.means import Account, Models, NamedModel
-from memtrix_as.config import Config
+from memtrix_as.config import Config, role
 from memtrix_as.db import agents, consultations, corrections, inbox
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Connection, Pool
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 MOST_EXPERTISE = 1_000  # characters
 LISTED = 30  # agents that a prompt names
 SOON = 5.0  # seconds that somebody who removes an agent waits for it to leave its rooms
+REMOVERS = "Only whoever made {name}, the owner or an administrator can have it removed."
 BROKEN_OFF = "{name} was removed meanwhile."
 OTHERS = (
     "You can ask each of these with ask_agent; nobody else reads that. In a room that you share, "
@@ -181,6 +182,13 @@ class People:
         company = await self._companies.of(place.room_id, speaker=by)
         async with self._pool.acquire() as db, db.transaction():
             await errand.put(db, agent, question, by, place, event_id, company)
+
+    async def check_remover(self, agent: Agent, by: str) -> None:
+        """PeopleError when somebody may not have an agent removed: it holds what others told it."""
+        if agent.created_by == by or role(self._config.permissions, by) == "admin":
+            return
+        if (await self._companies.of("")).owner != by:
+            raise PeopleError(REMOVERS.format(name=agent.display_name))
 
     async def remove(self, agent: Agent, *, purge: bool) -> str:
         """Stop an agent at once and have it leave its rooms; what it knew is kept, or deleted.

@@ -73,6 +73,7 @@ async def _removes(ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
     agent = await people.find(str(arguments.get("name", "")))
     if agent.main:
         raise ToolError(f"{agent.display_name} is the main agent: it cannot be removed.")
+    await people.check_remover(agent, ctx.sender)
     extent = await people.extent(agent)
     what = (
         f"{extent.rooms} rooms, {extent.sessions} conversations with {extent.messages} messages, "
@@ -96,6 +97,7 @@ async def delete_agent(ctx: ToolContext, name: str, purge: bool = False) -> str:
     """
     people = ctx.get(People)
     agent = await people.find(name)
+    await people.check_remover(agent, ctx.sender)
     return await people.remove(agent, purge=purge)
 
 

@@ -14,12 +14,13 @@ from memtrix_as.db.pool import Pool, connect
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Message, Place, ToolCall
+from memtrix_as.tools.people import delete_agent
 from memtrix_as.workspace import Workspaces
-from tests.rig.bench import ANN, ROOM, settle
+from tests.rig.bench import ANN, LANE, ROOM, settle
 from tests.rig.database import Database
 from tests.rig.household import Household, Minds, first
 
-BEN, ADA = "@ben:hs.test", "@ada:hs.test"
+BEN, ADA, CEM = "@ben:hs.test", "@ada:hs.test", "@cem:hs.test"
 
 
 @pytest.fixture
@@ -151,3 +152,25 @@ async def test_an_errand_of_who_is_removed_is_told_too(pool: Pool, config: Confi
     await each.remove(dennis, purge=True)
     await house.work()
     assert [row.text for row in house.room.sent] == ["**Dennis:** Dennis was removed meanwhile."]
+
+
+@pytest.mark.parametrize(("who", "may"), [(ANN, True), (BEN, False), (ADA, True), (CEM, True)])
+async def test_only_its_maker_the_owner_or_an_administrator_has_an_agent_removed(
+    pool: Pool, config: Config, who: str, may: bool
+) -> None:
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        if first(messages):
+            call = ToolCall("c", "delete_agent", {"name": "Dennis", "purge": True})
+            return Message("assistant", calls=(call,))
+        return Message("assistant", messages[-1].text)
+
+    house = Household(pool, Path(), says, {"delete_agent": delete_agent}, config)
+    await house.move_in()
+    each = people(pool, config, Doors())
+    house.means.services[People] = each  # type: ignore[index]
+    await owner.note(pool, CEM, False)
+    await each.create("Dennis", "Cooking", by=ANN)
+    await house.arrives("message", LANE, {"msgtype": "m.text", "body": "delete him"}, sender=who)
+    await house.work()
+    assert bool(await house.open_questions()) == may
+    assert may or "administrator" in house.room.sent[-1].text
