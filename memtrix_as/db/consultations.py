@@ -148,7 +148,9 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> bo
             insert into consultations as c (turn_id, message_id, call_id, caller, asked, item_id,
                 root_id, chain, question, outside, expires_at)
             values ($1, {_CALLING}, $2, $3, $4,
-                (select max(id) from inbox where lane = $10 and kind = $11 and room_id = $12), $5,
+                (select max(id) from inbox i where lane = $10 and kind = $11 and room_id = $12
+                 -- Another turn of the same caller may have asked just before, with a later id.
+                 and not exists (select from consultations where item_id = i.id)), $5,
                 $6, $7, $8, now() + make_interval(secs => $9))
             returning {COLUMNS}
             """,
@@ -222,14 +224,38 @@ async def settle(
 
 
 async def show(connection: Connection, c: Consultation, text: str) -> None:
-    """Tell the humans of an exchange, in a thread at their message, if they want to see it."""
+    """Tell the humans of an exchange, in a thread at their message, if they want to see it.
+
+    Not while somebody is there on whose behalf nobody was asked.
+    """
     behind = await root(connection, c.root_id)
-    if behind and behind.verbose and not behind.place.among_agents:
+    if (
+        behind
+        and behind.verbose
+        and not behind.place.among_agents
+        and await _among_themselves(connection, c, behind.place.room_id)
+    ):
         place = Place(
             behind.place.room_id, behind.place.agent, behind.place.thread or behind.event_id
         )
         await outbox.say(connection, behind.lane, place, text, turn_id=behind.turn_id)
         await queue.wake(connection, behind.lane)
+
+
+async def _among_themselves(connection: Connection, c: Consultation, room_id: str) -> bool:
+    """Whether all humans in a room are of those for whom a question was asked."""
+    return bool(
+        await connection.fetchval(
+            """
+            select not exists (
+                select from members where room_id = $1
+                    and user_id not in (select user_id from agents)
+                    and user_id <> all (select unnest(people) from inbox where id = $2))
+            """,
+            room_id,
+            c.item_id,
+        )
+    )
 
 
 async def due(connection: Connection, most: int) -> list[Consultation]:

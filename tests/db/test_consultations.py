@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memtrix_as.db import agents, corrections, inbox, permissions, sessions
+from memtrix_as.db import agents, consultations, corrections, inbox, permissions, sessions
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool, connect
@@ -273,3 +273,60 @@ async def test_whoever_stops_a_question_that_waits_cuts_no_other(
         "select abort_requested from procrastinate_jobs where id = $1", found[1].job_id
     )
     assert await pool.fetchval("select count(*) from turns where state <> 'stopped'") == 1
+
+
+async def test_who_came_later_is_not_shown_what_agents_say_to_each_other(
+    pool: Pool, tmp_path: Path
+) -> None:
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        if agent == "memtrix" and first(messages):
+            return ask("dennis")
+        return Message("assistant", "So it is.")
+
+    house = Household(pool, tmp_path, says)
+    await house.move_in("dennis")
+    await pool.execute('update agents set "verbose" = true')
+    await house.says("ask Dennis about my illness")
+    held = await lease(pool)
+    assert held
+    await house.dispatcher.drain(*held)
+    await pool.execute("delete from procrastinate_jobs where id = $1", held[1].job_id)
+    await pool.execute("insert into members values ($1, $2, null)", ROOM, BOB)
+    await house.work()
+    shown = [row.text for row in house.room.sent if "💬" in row.text]
+    assert len(shown) == 1 and "asks" in shown[0], "what he answers was for Ann"
+
+
+async def test_two_rooms_of_one_human_ask_at_the_same_moment(pool: Pool, tmp_path: Path) -> None:
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        if agent == "memtrix" and first(messages):
+            return ask("dennis")
+        return Message("assistant", "So it is.")
+
+    house = Household(pool, tmp_path, says)
+    await house.move_in("dennis")
+    await pool.execute("insert into rooms (room_id, synced) values ('!two', true)")
+    await pool.executemany("insert into members values ('!two', $1, null)", [(MAIN,), (ANN,)])
+    raw = {"sender": ANN, "event_id": "$two", "room_id": "!two", "type": "m.room.message",
+           "content": {"msgtype": "m.text", "body": "hello"}}  # fmt: skip
+    lane = inbox.turns("memtrix", "!two")
+    await consultations.furnish(pool, consultations.pair("memtrix", [ANN]), [ANN])
+    await pool.execute(
+        """
+        create sequence asked;
+        create function slowly() returns trigger language plpgsql as $$ begin
+            if new.lock = '~dennis' and nextval('asked') = 1 then perform pg_sleep(2); end if;
+            return new; end $$;
+        create trigger slowly before insert on procrastinate_jobs
+            for each row execute function slowly();
+        """
+    )
+    try:
+        await house.says("ask him")
+        await inbox.put(pool, [Arrival(lane, "message", "!two", "memtrix", "$two", raw)])
+        await house.work_at_once()
+    finally:
+        await pool.execute("drop function slowly cascade; drop sequence asked")
+    rows = await pool.fetch("select item_id, state from consultations")
+    assert len({row["item_id"] for row in rows}) == 2
+    assert {row["state"] for row in rows} == {"answered"}
