@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memtrix_as.agent import context
-from memtrix_as.db.sessions import Session, Stored
+from memtrix_as.db.sessions import Session, Stored, in_order
 from memtrix_as.messages import Incoming, Message, Place, ToolCall
 
 SYSTEM = Message("system", "Be kind.")
@@ -26,11 +26,8 @@ turns = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 
 
 def session(shapes: list[tuple[int, int]], drop: int = 0) -> Session:
-    messages = [
-        Stored(0, number, context.tokens(m), m)
-        for number, shape in enumerate(shapes)
-        for m in turn(number, *shape)
-    ]
+    said = [(number, m) for number, shape in enumerate(shapes) for m in turn(number, *shape)]
+    messages = [Stored(at, number, context.tokens(m), m) for at, (number, m) in enumerate(said)]
     return Session(1, "", tuple(messages[min(drop, len(messages) - 1) :]), drop == 0)
 
 
@@ -100,3 +97,15 @@ def test_what_a_human_says_comes_with_what_it_replies_to_and_who_says_it() -> No
     assert context.said(said, speaker=None, quoted=None).text == "yes"
     told = context.said(said, speaker="Ann", quoted="Shall I?\nReally?").text
     assert told == "> Shall I?\n> Really?\nAnn: yes"
+
+
+def test_condensing_takes_nothing_that_it_does_not_sum_up() -> None:
+    """Among agents turns of one session overlap: the first to begin may be the last to end."""
+    words, answer = Message("user", "word " * 40), Message("assistant", "word " * 40)
+    rows = [(1, 1, words), (3, 2, words), (4, 2, answer), (9, 1, answer), (10, 3, words)]
+    stored = [Stored(i, t, context.tokens(m), m) for i, t, m in rows]
+    ordered = in_order(stored, 0)
+    limit = int(3.5 * stored[0].tokens / context.KEEP_SHARE)
+    older = context.to_condense(ordered, limit)
+    upto = max((s.id for s in older), default=0)
+    assert all(s.id > upto for s in ordered if s not in older)

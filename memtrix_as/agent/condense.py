@@ -38,7 +38,7 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     except ModelError as exc:
         log.warning("Session %d could not be condensed: %s", session.id, exc)
         return False
-    await sessions.condense(means.pool, session.id, summary, older[-1].id)
+    await sessions.condense(means.pool, session.id, summary, max(s.id for s in older))
     if Place(item.room_id, item.agent).among_agents:
         return False  # nobody reads there
     notice = CONDENSED.format(count=len(older))

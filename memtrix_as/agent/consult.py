@@ -14,7 +14,7 @@ from memtrix_as.config import redact
 from memtrix_as.db import agents, consultations, corrections, turns
 from memtrix_as.db.consultations import Asking, Consultation, Root
 from memtrix_as.db.inbox import Item
-from memtrix_as.db.pool import Connection
+from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Said, Turn
 from memtrix_as.errors import LostTurn, ToolError, Unanswered
@@ -65,7 +65,7 @@ class Consults:
             await self._put(ctx, await find(), question)
         if known is None or known.state == "open":
             raise Unanswered("another agent is being asked")
-        name = await called(self._means, known.asked)
+        name = await called(self._means.pool, known.asked)
         if known.state != "answered":
             raise ToolError(f"{name} gave no answer. {known.answer}".strip())
         text = marking.mark(known.answer, f"the agent {name}")
@@ -79,45 +79,41 @@ class Consults:
         behind = await consultations.of_item(pool, self._item.id)
         chain = [*behind.chain, self._item.agent] if behind else [self._item.agent]
         root_id = behind.root_id if behind else self._item.id
-        await self._allowed(asked, chain, root_id)
+        await self._allowed(asked, chain)
         company = await ctx.get(Companies).of(ctx.place.room_id, speaker=ctx.sender)
         outside = taint.sources(ctx.history)
-        await consultations.ask(
-            pool,
-            self._item,
-            self._lease,
-            Asking(
-                call_id=ctx.call_id,
-                asked=asked.name,
-                question=redact(text),
-                outside=outside[0] if outside else "",
-                chain=chain,
-                root_id=root_id,
-                people=company.people,
-                seconds=limits.consult_timeout,
-            ),
-            exchange("asks", await called(self._means, self._item.agent), asked.display_name, text),
+        a = Asking(
+            call_id=ctx.call_id,
+            asked=asked.name,
+            question=redact(text),
+            outside=outside[0] if outside else "",
+            chain=chain,
+            root_id=root_id,
+            people=company.people,
+            seconds=limits.consult_timeout,
+            most=MOST,
         )
+        shown = exchange("asks", await called(pool, self._item.agent), asked.display_name, text)
+        if not await consultations.ask(pool, self._item, self._lease, a, shown):
+            raise ToolError(ENOUGH.format(name=asked.display_name))
         self._means.chat.post(await consultations.lane(pool, root_id))
 
-    async def _allowed(self, asked: agents.Agent, chain: list[str], root_id: int) -> None:
+    async def _allowed(self, asked: agents.Agent, chain: list[str]) -> None:
         name, depth = asked.display_name, self._means.config.limits.consult_depth
         if asked.name == chain[-1]:
             raise ToolError(YOURSELF.format(name=name))
         if asked.name in chain or len(chain) >= depth + 1:
-            names = [await called(self._means, link) for link in chain]
+            names = [await called(self._means.pool, link) for link in chain]
             told = " asked ".join(names)
             if asked.name in chain:
                 raise ToolError(CYCLE.format(name=name, chain=told))
             raise ToolError(DEEP.format(name=name, chain=" and ".join(names), depth=depth))
-        if await consultations.count(self._means.pool, root_id) >= MOST:
-            raise ToolError(ENOUGH.format(name=name))
 
 
-async def called(means: Means, agent: str) -> str:
+async def called(db: Connection | Pool, agent: str) -> str:
     """What an agent is called, or was: its key, once it is gone."""
     try:
-        return (await agents.get(means.pool, agent)).display_name
+        return (await agents.get(db, agent)).display_name
     except LostTurn:
         return agent
 
@@ -159,17 +155,21 @@ class ToAgent:
         text = ending.error or next((w.text for w in ending.words if w.kind == "text"), "")
         async with self.means.pool.acquire() as db, db.transaction():
             still = await consultations.lock(db, self.item.id)
+            if ending.error:
+                await corrections.unask(db, self.turn.id)
             await turns.end(db, self.item, self.lease, self.turn, place, replace(ending, words=()))
             if still:
                 state: consultations.State = "failed" if ending.error else "answered"
                 await consultations.settle(db, c, state, text, outside)
-                await told(self.means, db, c, text, answered=state == "answered")
+                await told(self.means, db, c, text, outside, answered=state == "answered")
         self.means.chat.post(await consultations.lane(self.means.pool, c.root_id))
 
 
-async def told(means: Means, db: Connection, c: Consultation, text: str, *, answered: bool) -> None:
+async def told(
+    means: Means, db: Connection, c: Consultation, text: str, outside: str, *, answered: bool
+) -> None:
     """Tell those of an answer who watch, and the asked agent where it talks with the same human."""
-    caller, asked = await called(means, c.caller), await called(means, c.asked)
+    caller, asked = await called(db, c.caller), await called(db, c.asked)
     verb = "answers" if answered else "gives no answer to"
     await consultations.show(db, c, exchange(verb, asked, caller, text))
     root = await consultations.root(db, c.root_id)
@@ -181,7 +181,7 @@ async def told(means: Means, db: Connection, c: Consultation, text: str, *, answ
             answer=_quoted(text),
         )
         tokens = context.tokens(Message("user", note))
-        await consultations.note(db, c, root.sender, note, tokens)
+        await consultations.note(db, c, root.sender, note, tokens, c.outside or outside)
 
 
 def _quoted(text: str) -> str:
@@ -218,9 +218,9 @@ async def expire(means: Means, most: int) -> int:
     async with means.pool.acquire() as db, db.transaction():
         found = await consultations.due(db, most)
         for c in found:
-            name = await called(means, c.asked)
+            name = await called(db, c.asked)
             why = LATE.format(name=name, seconds=means.config.limits.consult_timeout)
             await consultations.settle(db, c, "failed", why)
-            await told(means, db, c, why, answered=False)
+            await told(means, db, c, why, "", answered=False)
             await corrections.drop(db, c)
     return len(found)

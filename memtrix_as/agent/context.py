@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from memtrix_as.agent import questions, taint
 from memtrix_as.db.sessions import Session, Stored
@@ -150,16 +151,22 @@ def joined(messages: Sequence[Message]) -> list[Message]:
 
 
 def to_condense(stored: Sequence[Stored], limit: int) -> list[Stored]:
-    """The older turns of a session, whole ones, so that the rest keeps to its share."""
+    """The older turns of a session, whole ones, so that the rest keeps to its share.
+
+    The summary stands for all up to an id, and turns may overlap: so for none of the rest.
+    """
     kept, cut = 0, len(stored)
+    newest = list(accumulate((s.id for s in stored), max))
+    oldest = list(accumulate((s.id for s in reversed(stored)), min))[::-1]
     for index in range(len(stored) - 1, -1, -1):
         kept += stored[index].tokens
         if kept > KEEP_SHARE * limit:
             break
         before = stored[index - 1].message.role if index else ""
-        if stored[index].message.role == "user" != before:
+        apart = not index or newest[index - 1] < oldest[index]
+        if stored[index].message.role == "user" != before and apart:
             cut = index
-    return list(stored[:cut])
+    return list(stored[:cut]) if all(s.ended for s in stored[:cut]) else []
 
 
 def whole(messages: Sequence[Message]) -> list[Message]:

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
-from memtrix_as.db import inbox, outbox, queue, turns
+from memtrix_as.agent import errand
+from memtrix_as.db import consultations, inbox, outbox, queue, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
@@ -22,6 +23,7 @@ GIVEN_UP = (
     "I was interrupted {attempts} times while I worked on this, so I stopped trying. "
     "Send it again if you still want an answer."
 )
+GONE = "It was removed meanwhile."
 CRASHED = "Something went wrong inside me; the details are in the log. Please try again."
 
 
@@ -55,7 +57,10 @@ class Dispatcher:
 
     async def _handle(self, item: Item, lease: Lease) -> None:
         if item.gone:
-            await inbox.finish(self._pool, item.id, "its agent is gone")
+            if item.kind in {consultations.KIND, errand.KIND}:
+                await self._give_up(item, GONE)
+            else:
+                await inbox.finish(self._pool, item.id, "its agent is gone")
             return
         if item.attempts > self._attempts:
             log.error("Item %d was given up after %d attempts", item.id, item.attempts - 1)
@@ -83,3 +88,5 @@ class Dispatcher:
             if item.kind in {"message", "command", "admin"}:
                 place = Place(item.room_id, item.agent)
                 await outbox.say(connection, item.lane, place, words, reply_to=item.event_id)
+            elif item.kind == errand.KIND:
+                await errand.say(connection, item.payload, item.agent, words)

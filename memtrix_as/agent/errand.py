@@ -1,10 +1,12 @@
 """An administrator asks an agent something from elsewhere: its answer comes back as a notice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from memtrix_as.agent import context, questions
 from memtrix_as.agent.means import Means
-from memtrix_as.db import agents, consultations, inbox, outbox, queue, turns
+from memtrix_as.db import agents, consultations, corrections, inbox, outbox, queue, turns
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
 from memtrix_as.db.pool import Connection, Pool
@@ -70,13 +72,20 @@ class ToAsker:
 
     async def end(self, ending: Ending, outside: str) -> None:
         """Say the answer there, in the commit that ends the turn."""
-        said = self.item.payload
-        place = Place(str(said["room_id"]), str(said["agent"]), said.get("thread"))
-        lane = inbox.turns(place.agent, place.room_id)
         text = ending.error or next((w.text for w in ending.words if w.kind == "text"), "")
-        words = f"**{questions.plain(self.turn.agent_name, 60)}:** {text}"
         own = Place(self.item.room_id, self.item.agent)
         async with self.means.pool.acquire() as db, db.transaction():
+            if ending.error:
+                await inbox.hold(db, self.item.id)
+                await corrections.unask(db, self.turn.id)
             await turns.end(db, self.item, self.lease, self.turn, own, replace(ending, words=()))
-            await outbox.say(db, lane, place, words, reply_to=str(said["event_id"]))
-            await queue.wake(db, lane)
+            await say(db, self.item.payload, self.turn.agent_name, text)
+
+
+async def say(db: Connection | Pool, errand: Mapping[str, Any], name: str, text: str) -> None:
+    """Say where an errand came from what has come of it."""
+    place = Place(str(errand["room_id"]), str(errand["agent"]), errand.get("thread"))
+    lane = inbox.turns(place.agent, place.room_id)
+    words = f"**{questions.plain(name, 60)}:** {text}"
+    await outbox.say(db, lane, place, words, reply_to=str(errand["event_id"]))
+    await queue.wake(db, lane)

@@ -104,10 +104,11 @@ class Gate:
             asks = await tool.confirm_if(self.ctx, values) if tool.confirm_if else None
             if not (tool.confirm or asks or wary):
                 return None
-            if await self._permitted(tool, wary=bool(outside)):
-                return None
+            # First: a human's "always" is for what humans ask for.
             if not await approvals.is_human(self.pool, self.ctx.sender):
                 return NOBODY.format(tool=tool.name)
+            if await self._permitted(tool, wary=bool(outside)):
+                return None
             if await approvals.asked(self.pool, self.message_id) >= MOST_ASKED:
                 return TOO_MANY.format(tool=tool.name, most=MOST_ASKED)
             effect = tool.effect(values) if tool.effect else None

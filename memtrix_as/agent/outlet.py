@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from memtrix_as.agent.means import Means
-from memtrix_as.db import turns
+from memtrix_as.db import corrections, inbox, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Turn
@@ -72,5 +72,12 @@ class ToRoom:
             self._shown, self._stream = True, self._show()
 
     async def end(self, ending: Ending, outside: str) -> None:
-        means = self._means
-        await turns.end(means.pool, self._item, self._lease, self._turn, self._place, ending)
+        pool, ours = self._means.pool, (self._item, self._lease, self._turn, self._place)
+        if not ending.error:
+            await turns.end(pool, *ours, ending)
+            return
+        # It may have failed at one call while another agent is asked by the next.
+        async with pool.acquire() as db, db.transaction():
+            await inbox.hold(db, self._item.id)
+            await corrections.unask(db, self._turn.id)
+            await turns.end(db, *ours, ending)

@@ -5,8 +5,9 @@ message with files waits for a moment for what comes right behind it.
 """
 
 import asyncio
+from dataclasses import replace
 
-from memtrix_as.agent import context
+from memtrix_as.agent import context, marking
 from memtrix_as.agent.means import Means
 from memtrix_as.attachments import Attachments
 from memtrix_as.db import inbox, outbox
@@ -18,6 +19,7 @@ QUIET = 1.0  # seconds without another file after which nothing more is waited f
 LONGEST = 6.0  # seconds that are waited in all
 MOST = 20  # messages that are answered as one
 
+ANOTHER = "another agent's words"
 NOT_HAD = "I could not get the file {name}: {why}."
 
 
@@ -37,9 +39,21 @@ async def heard(means: Means, item: Item, incoming: Incoming) -> tuple[list[Said
         files = await keeper.keep(item_id, part, means.chat.download)
         problems += [NOT_HAD.format(name=context.named(f), why=f.why) for f in files if f.why]
         speaker = (item.speaker or part.sender) if crowd else None
+        outside = await _outside(means, item, part)
+        if outside:
+            part = replace(part, text=marking.mark(part.text, outside))
         message = context.said(part, speaker=speaker, quoted=quoted, files=files)
+        message = replace(message, outside=outside)
         said.append(Said(item_id, part.event_id, message, context.tokens(message)))
     return said, problems
+
+
+async def _outside(means: Means, item: Item, part: Incoming) -> str:
+    """Where text from outside is from that an agent had read before it handed a message on."""
+    if not item.hops:
+        return ""
+    source = await outbox.outside(means.pool, part.place.room_id, part.event_id)
+    return ANOTHER if source is None else source
 
 
 async def _following(means: Means, item: Item, first: Incoming) -> list[tuple[int, Incoming]]:

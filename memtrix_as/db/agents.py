@@ -1,7 +1,7 @@
 """Agents as rows: who they are, and what is set for them at run time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -168,6 +168,10 @@ async def archive(pool: Pool, name: str) -> None:
     """Keep the data of an agent that has left its rooms; name and user id are free again."""
     await pool.execute(
         """
+        -- In a room that it could not leave it would count as a human from now on.
+        with left_behind as (
+            delete from members where user_id in (
+                select user_id from agents where name = $1 and state = 'leaving'))
         update agents set state = 'archived', user_id = '', registered = false, shown_name = null,
             avatar = null
         where name = $1 and state = 'leaving'
@@ -189,10 +193,11 @@ async def restore(connection: Connection, name: str, user_id: str, display_name:
     )
 
 
-async def purge(pool: Pool, name: str) -> None:
+async def purge(pool: Pool, name: str, last: Callable[[], Awaitable[None]]) -> None:
     """Delete an agent that has left its rooms, or is archived, with all that it knew.
 
-    What is cut short at the same moment may still write its last words: then once more.
+    What is cut short at the same moment may still write its last words: then once more. `last` is
+    done before the name is free again, and not if another process has deleted it meanwhile.
     """
     for tries in range(LAST_WORDS, -1, -1):
         try:
@@ -202,6 +207,7 @@ async def purge(pool: Pool, name: str) -> None:
                 ):
                     for statement in PURGE:
                         await connection.execute(statement, name, timeout=600)
+                    await last()
             return
         except (asyncpg.ForeignKeyViolationError, asyncpg.DeadlockDetectedError):
             if not tries:
@@ -224,6 +230,7 @@ PURGE = (
     f"delete from turns where id in ({_TURNS})",
     "delete from sessions where agent = $1",
     "delete from inbox where agent = $1",
+    "delete from members where user_id in (select user_id from agents where name = $1)",
     "delete from agents where name = $1",
 )
 

@@ -68,6 +68,7 @@ class Asking:
     root_id: int
     people: Sequence[str]
     seconds: float  # after which it comes to nothing
+    most: int  # questions that a human's message may lead to
 
 
 def pair(caller: str, people: Sequence[str]) -> str:
@@ -116,27 +117,25 @@ async def root(db: Connection | Pool, turn_id: int) -> Root | None:
     return Root(place=place, **found)
 
 
-async def count(pool: Pool, root_id: int) -> int:
-    """How many questions a human's message has led to."""
-    return int(
-        await pool.fetchval("select count(*) from consultations where root_id = $1", root_id)
-    )
-
-
 async def lane(pool: Pool, root_id: int) -> str:
     """The lane of the human's turn behind a question."""
     return str(await pool.fetchval("select lane from inbox where id = $1", root_id))
 
 
-async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> None:
-    """Put a question into the inbox of whom it is for, once; LostTurn if the turn is not ours.
+async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> bool:
+    """Put a question into the inbox of whom it is for, once; False where `most` are asked already.
 
-    `shown` is what those are told who watch.
+    `shown` is what those are told who watch. LostTurn if the turn is not ours.
     """
     async with pool.acquire() as connection, connection.transaction():
+        # The human's turn first, which is the oldest: whoever asks for it counts after the others.
+        await connection.execute("select from inbox where id = $1 for update", a.root_id)
         await inbox.hold_turn(connection, item, lease)
         if await of_call(connection, item.id, a.call_id):
-            return
+            return True
+        asked = "select count(*) from consultations where root_id = $1"
+        if await connection.fetchval(asked, a.root_id) >= a.most:
+            return False
         room_id = pair(item.agent, a.people)
         await furnish(connection, room_id, a.people)
         payload = {"sender": item.agent, "question": clean(a.question)}
@@ -149,7 +148,9 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
             insert into consultations as c (turn_id, message_id, call_id, caller, asked, item_id,
                 root_id, chain, question, outside, expires_at)
             values ($1, {_CALLING}, $2, $3, $4,
-                (select max(id) from inbox where lane = $10 and kind = $11 and room_id = $12), $5,
+                (select max(id) from inbox i where lane = $10 and kind = $11 and room_id = $12
+                 -- Another turn of the same caller may have asked just before, with a later id.
+                 and not exists (select from consultations where item_id = i.id)), $5,
                 $6, $7, $8, now() + make_interval(secs => $9))
             returning {COLUMNS}
             """,
@@ -167,6 +168,7 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
             room_id,
         )
         await show(connection, Consultation(**row), shown)
+    return True
 
 
 async def furnish(connection: Connection | Pool, room_id: str, people: Sequence[str]) -> None:
@@ -222,14 +224,38 @@ async def settle(
 
 
 async def show(connection: Connection, c: Consultation, text: str) -> None:
-    """Tell the humans of an exchange, in a thread at their message, if they want to see it."""
+    """Tell the humans of an exchange, in a thread at their message, if they want to see it.
+
+    Not while somebody is there on whose behalf nobody was asked.
+    """
     behind = await root(connection, c.root_id)
-    if behind and behind.verbose and not behind.place.among_agents:
+    if (
+        behind
+        and behind.verbose
+        and not behind.place.among_agents
+        and await _among_themselves(connection, c, behind.place.room_id)
+    ):
         place = Place(
             behind.place.room_id, behind.place.agent, behind.place.thread or behind.event_id
         )
         await outbox.say(connection, behind.lane, place, text, turn_id=behind.turn_id)
         await queue.wake(connection, behind.lane)
+
+
+async def _among_themselves(connection: Connection, c: Consultation, room_id: str) -> bool:
+    """Whether all humans in a room are of those for whom a question was asked."""
+    return bool(
+        await connection.fetchval(
+            """
+            select not exists (
+                select from members where room_id = $1
+                    and user_id not in (select user_id from agents)
+                    and user_id <> all (select unnest(people) from inbox where id = $2))
+            """,
+            room_id,
+            c.item_id,
+        )
+    )
 
 
 async def due(connection: Connection, most: int) -> list[Consultation]:
@@ -273,8 +299,13 @@ async def to_agent(connection: Connection, agent: str) -> list[Consultation]:
     return [Consultation(**row) for row in rows]
 
 
-async def note(connection: Connection, c: Consultation, human: str, text: str, tokens: int) -> None:
-    """Tell the asked agent of it in its newest session with this human alone, if there is one."""
+async def note(
+    connection: Connection, c: Consultation, human: str, text: str, tokens: int, outside: str
+) -> None:
+    """Tell the asked agent of it in its newest session with this human alone, if there is one.
+
+    `outside` is where text from outside is from that question or answer was made of.
+    """
     await connection.execute(
         """
         with newest as (
@@ -291,7 +322,7 @@ async def note(connection: Connection, c: Consultation, human: str, text: str, t
         human,
         clean(text),
         tokens,
-        c.outside,
+        clean(outside),
         c.id,
     )
 

@@ -133,12 +133,15 @@ async def unask(connection: Connection, turn_id: int) -> None:
 async def drop(connection: Connection, asked: Consultation) -> None:
     """End the asked agent's turn on a question that nobody waits for any more."""
     item_id, lane = asked.item_id or 0, inbox.consults(asked.asked)
-    state = await connection.fetchval("select state from turns where id = $1", item_id)
-    if state is None:
+    row = await connection.fetchrow(
+        "select state, attempts from turns join inbox using (id) where id = $1", item_id
+    )
+    if row is None:
         await inbox.finish(connection, item_id, "nobody waits for the answer")
-    elif state == "running":
+    elif row["state"] == "running" and row["attempts"]:
         await stop(connection, lane, item_id)
-    elif state == "parked":
+    elif row["state"] in ("running", "parked"):
+        # Parked, or free to go on and not taken up yet: what the lane does now is another's.
         await end(connection, item_id)
 
 

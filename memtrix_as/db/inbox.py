@@ -230,6 +230,19 @@ async def finish(db: Connection | Pool, item_id: int, error: str | None = None) 
     )
 
 
+async def undone(connection: Connection, agent: str, kind: str) -> list[Any]:
+    """The payloads of what waits for an agent, or is being handled; locked, the oldest first."""
+    rows = await connection.fetch(
+        """
+        select payload from inbox where agent = $1 and kind = $2 and done_at is null
+        order by id for update
+        """,
+        agent,
+        kind,
+    )
+    return [row["payload"] for row in rows]
+
+
 async def depth(pool: Pool, lane: str) -> int:
     """How many items of the lane wait, the one being handled among them."""
     return int(

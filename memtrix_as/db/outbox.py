@@ -251,6 +251,27 @@ async def parts_sent(pool: Pool, outbox_id: int) -> dict[int, str]:
     return {row["part"]: row["event_id"] for row in rows}
 
 
+async def outside(pool: Pool, room_id: str, event_id: str) -> str | None:
+    """Where text from outside is from that an agent had read when it said this; empty: none.
+
+    None where it is not known any more how it came to say it.
+    """
+    found: str | None = await pool.fetchval(
+        """
+        select coalesce((
+            select m.outside from messages m
+            where m.session_id = t.session_id and m.outside <> ''
+              and m.id <= (select max(id) from messages where turn_id = t.id)
+            order by m.id desc limit 1), '')
+        from sent s join outbox o on o.id = s.outbox_id join turns t on t.id = o.turn_id
+        where s.event_id = $2 and o.room_id = $1
+        """,
+        room_id,
+        event_id,
+    )
+    return found
+
+
 async def quoted(pool: Pool, room_id: str, event_id: str) -> str | None:
     """What an event of this room said that we sent, whole, or that was said to us."""
     found: str | None = await pool.fetchval(

@@ -60,7 +60,8 @@ async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Se
         fitting as (
             select id, count(*) over () as available,
                 sum(tokens) over (order by id desc) <= $2
-                or turn_id = first_value(turn_id) over (order by id desc) as fits
+                or turn_id = case when $3 > 0 then $3
+                    else first_value(turn_id) over (order by id desc) end as fits
             from newest)
         select id, m.turn_id, m.tokens, role, text, reasoning, nullif(calls, '[]') as calls,
             call_id, failed, outside,
@@ -73,9 +74,13 @@ async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Se
              order by o.id limit 1) as before,
             coalesce((select t.ended_at is null
                           or coalesce(t.people, array[t.sender]) @> present.people
-                      from turns t where t.id = m.turn_id), true) as shared,
+                      from turns t where t.id = m.turn_id),
+                     (select i.people @> present.people
+                      from consultations c join inbox i on i.id = c.item_id where c.id = m.note),
+                     m.note is null) as shared,
             coalesce((select t.ended_at is not null from turns t where t.id = m.turn_id), true)
                 as ended,
+            m.note is not null as note,
             m.note is null and coalesce((select i.kind = 'message' and i.hops = 0
                 from inbox i where i.id = m.turn_id), true) as human
         from fitting join messages m using (id), (
@@ -86,10 +91,13 @@ async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Se
         """,
         session_id,
         budget,
+        turn_id,
     )
     stored = [
         Stored(row["id"], row["turn_id"], row["tokens"], _message(row), row["shared"], row["ended"])
         for row in rows
+        # What was said stands in the room for whoever comes later; a note stands nowhere.
+        if row["shared"] or not row["note"]
     ]
     return Session(
         session_id,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memtrix_as.db import approvals, consultations, inbox, sessions
+from memtrix_as.db import approvals, consultations, corrections, inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease, held
@@ -221,6 +221,7 @@ async def give_up(connection: Connection, item_id: int, error: str) -> None:
         error,
     )
     await approvals.close(connection, item_id)
+    await corrections.unask(connection, item_id)
     if asked:
         await consultations.settle(connection, asked, "failed", error)
     await inbox.finish(connection, item_id, error)

@@ -25,6 +25,7 @@ from memtrix_as.matrix.intake import Facts
 log = logging.getLogger(__name__)
 
 MIB = 1 << 20
+TRIES = 3  # to take events in before the homeserver is asked to repeat them
 
 
 class _Forgetful(ASStateStore, MemoryStateStore):
@@ -130,7 +131,7 @@ class Store:
         if len(known) < len(events):
             log.warning("%d things in a transaction are no events", len(events) - len(known))
         try:
-            await self._take(known)
+            await self._take_whole(known)
         except DOWN:
             raise
         except asyncpg.PostgresError:
@@ -141,6 +142,18 @@ class Store:
                     await self._take([event])
                 except asyncpg.DataError:
                     log.exception("Event %s cannot be stored and is lost", event["event_id"])
+
+    async def _take_whole(self, known: Sequence[dict[str, Any]]) -> None:
+        """Take all, again where somebody wakes the same lanes in another order than we do.
+
+        A homeserver that is told to come again may wait for long before it does.
+        """
+        for _ in range(TRIES):
+            try:
+                return await self._take(known)
+            except asyncpg.DeadlockDetectedError as exc:
+                log.info("Taking %d events in once more: %s", len(known), exc)
+        await self._take(known)
 
     async def _take(self, known: Sequence[dict[str, Any]]) -> None:
         if not known:

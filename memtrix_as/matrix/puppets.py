@@ -113,8 +113,12 @@ class Puppets:
         if agent.shown_name != agent.display_name:
             await self._tell(agent, "displayname", agent.display_name)
 
-    async def _picture(self, agent: Agent) -> str:
-        """The address of the agent's picture; empty where the homeserver does not take one."""
+    async def _picture(self, agent: Agent) -> str | None:
+        """The address of the agent's picture; empty where the homeserver does not take one.
+
+        None where it may take one later: that is tried again at the next start, and an agent
+        without a picture is there all the same.
+        """
         if agent.avatar is not None:
             return agent.avatar
         data = await asyncio.to_thread(self._draw, agent.user_id)
@@ -128,8 +132,6 @@ class Puppets:
             )
             await self._tell(agent, "avatar_url", url)
         except HomeserverError as exc:
-            if exc.retryable:
-                raise
             log.info("%s has no picture: %s", agent.user_id, exc)
-            return ""
+            return None if exc.retryable else ""
         return url

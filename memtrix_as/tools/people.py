@@ -7,8 +7,6 @@ from memtrix_as.agent.consult import Consults
 from memtrix_as.agent.people import People
 from memtrix_as.db.agents import Agent
 from memtrix_as.errors import ToolError
-from memtrix_as.memory.company import Companies
-from memtrix_as.memory.persona import Persona
 from memtrix_as.tool import Channel, ToolContext, tool
 
 SHOWN = 60  # agents in one list
@@ -71,8 +69,12 @@ def _line(agent: Agent) -> str:
 
 async def _removes(ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
     """What goes with an agent; one that is not there is not asked about."""
-    agent = await _removable(ctx, str(arguments.get("name", "")))
-    extent = await ctx.get(People).extent(agent)
+    people = ctx.get(People)
+    agent = await people.find(str(arguments.get("name", "")))
+    if agent.main:
+        raise ToolError(f"{agent.display_name} is the main agent: it cannot be removed.")
+    await people.check_remover(agent, ctx.sender)
+    extent = await people.extent(agent)
     what = (
         f"{extent.rooms} rooms, {extent.sessions} conversations with {extent.messages} messages, "
         f"{extent.journal_days} days of its journal, {extent.files} files"
@@ -85,21 +87,6 @@ async def _removes(ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
     )
 
 
-async def _removable(ctx: ToolContext, name: str) -> Agent:
-    """The agent of this name, if it is the sender's to remove; ToolError says why it is not."""
-    agent = await ctx.get(People).find(name)
-    if agent.main:
-        raise ToolError(f"{agent.display_name} is the main agent: it cannot be removed.")
-    company = await ctx.get(Companies).of(ctx.place.room_id, speaker=ctx.sender)
-    manages = ctx.get(Persona).manages(ctx.sender, company)
-    if not manages and agent.created_by != ctx.sender:
-        raise ToolError(
-            f"{agent.display_name} was not removed: only who had it made, your owner and "
-            "administrators may have it removed."
-        )
-    return agent
-
-
 @tool(confirm=True, alone=True, main=True, confirm_if=_removes)
 async def delete_agent(ctx: ToolContext, name: str, purge: bool = False) -> str:
     """Remove an agent. The user is asked first. Its data is archived, unless purge is set.
@@ -108,7 +95,10 @@ async def delete_agent(ctx: ToolContext, name: str, purge: bool = False) -> str:
         name: what the agent is called
         purge: delete its memory, conversations and files for good; only if the user wants that
     """
-    return await ctx.get(People).remove(await _removable(ctx, name), purge=purge)
+    people = ctx.get(People)
+    agent = await people.find(name)
+    await people.check_remover(agent, ctx.sender)
+    return await people.remove(agent, purge=purge)
 
 
 @tool(repeatable=True, harmless=True)

@@ -247,7 +247,7 @@ async def test_nobody_removes_an_agent_of_somebody_else(
     model.calls("delete_agent", name="Dennis", purge=True)
     model.says("That is not yours.")
     assert await ben.ask("delete Dennis for good") == "That is not yours."
-    assert "only who had it made" in results(model)[-1]
+    assert "Only whoever made Dennis" in results(model)[-1]
     await make(ben, model, "Paul")
     model.calls("delete_agent", name="Paul")
     model.says("Paul is gone.")

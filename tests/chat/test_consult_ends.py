@@ -72,7 +72,9 @@ async def test_killed_in_between(
 async def test_deleted_while_being_asked(
     household: Chat, stage: Stage, model: ScriptedModel
 ) -> None:
-    other = await stage.chat(household.human)
+    other = await stage.chat(await stage.person("ben"))
+    made = "update agents set created_by = $1 where name = 'dennis'"
+    await stage.database.fetch(made, other.human.user_id)
     main, dennis = script(model, "Memtrix"), script(model, "Dennis")
     dennis.hangs()
     main.calls("ask_agent", name="Dennis", message="slowly")
