@@ -46,7 +46,7 @@ async def agents(call: Call, page: str) -> str:
     shown += [
         (words(a.display_name), code(a.model), 0, "archived") for a in await people.archived()
     ]
-    return paged("agents", ("agent", "model", "rooms", ""), shown, wanted, "agents")
+    return paged("agents", ("agent", "model", "rooms", "is"), shown, wanted, "agents")
 
 
 @command(
@@ -64,7 +64,7 @@ async def create(call: Call, name: str, expertise: str) -> str:
     agent = await _people(call).create(name, expertise, model=model, by=call.sender)
     return (
         f"{words(agent.display_name)} is there as {code(agent.user_id)}, with the model "
-        f"{code(agent.model)}. Invite it into a room to talk with it."
+        f"{code(agent.model)}. Invite it into a room without encryption to talk with it."
     )
 
 
@@ -75,7 +75,7 @@ async def show(call: Call, name: str) -> str:
     rows = [
         ("agent", words(agent.display_name) + (", the main agent" if agent.main else "")),
         ("user id", code(agent.user_id)),
-        ("knows", words(agent.expertise, 300) if agent.expertise else "-"),
+        ("expertise", words(agent.expertise, 300) if agent.expertise else "-"),
         ("model", code(agent.model)),
         ("verbose", _on(agent.verbose)),
         ("reasoning", _on(agent.reasoning)),

@@ -1,7 +1,9 @@
 """`help`: all commands, those about one thing, or one with its example."""
 
+from itertools import groupby
+
 from memtrix_as.admin.command import Call, Command, Commands, command, quoted
-from memtrix_as.admin.tables import Cell, code, table
+from memtrix_as.admin.tables import Cell, code
 from memtrix_as.admin.words import either, similar
 from memtrix_as.errors import AdminError
 
@@ -20,16 +22,14 @@ INTRODUCTION = (
 async def help_(call: Call, what: str) -> str:
     known: Commands = call.get(Commands)
     if not what:
-        rows = [(_usage(each), _does(each)) for each in known.values()]
-        return f"{INTRODUCTION}\n\n{table(('command', 'does'), rows)}"
+        return "\n\n".join((INTRODUCTION, *_by_file(known)))
     name = " ".join(what.lower().split()[:2])
     if name in known:
         return one(known[name])
     noun = name.split()[0]
     group = known.group(noun)
     if group:
-        shown = [(_usage(each), _does(each), code(each.example, 120)) for each in group]
-        return table(("command", "does", "example"), shown)
+        return "\n".join(f"{_line(each)} (as in {code(each.example, 120)})" for each in group)
     close = similar(name, known) or similar(noun, {name.split()[0] for name in known})
     hint = f"Did you mean {either([f'help {each}' for each in close])}?" if close else ""
     raise AdminError(f"There is no command {quoted(what)}. {hint or '`help` lists all.'}")
@@ -44,6 +44,22 @@ def one(command: Command) -> str:
     if any(p.optional for p in command.parameters):
         lines.append("What stands in [ ] may be left out.")
     return "\n\n".join(lines)
+
+
+def _by_file(known: Commands) -> list[str]:
+    """All commands as lists, below the name of the file in which they are: agents, models, …
+
+    Lists and no table: some clients on phones show no tables, and others squeeze them.
+    """
+    files = groupby(known.values(), lambda each: each.run.__module__.rpartition(".")[2])
+    return [
+        f"**{file.capitalize()}**\n\n" + "\n".join(_line(each) for each in commands)
+        for file, commands in files
+    ]
+
+
+def _line(command: Command) -> str:
+    return f"- {_usage(command)} {_does(command)}"
 
 
 def _usage(command: Command) -> Cell:

@@ -20,12 +20,12 @@ async def sessions(call: Call, page: str) -> str:
     if wanted is None:
         raise AdminError(f"{quoted(page)} is no page. Type `sessions` or `session show ID`.")
     rows = [
-        (Cell(f"#{s.id}"), s.agent, _where(s), Cell(f"{s.messages:,}, {ago(s.last)}"))
+        (Cell(f"#{s.id}"), s.agent, _where(s), s.messages, ago(s.last))
         for s in await overview.sessions(call.db)
     ]
     if not rows:
         return "Nobody has talked with an agent yet."
-    head = ("session", "agent", "in", "messages, the last")
+    head = ("session", "agent", "in", "messages", "last one")
     return paged("sessions", head, rows, wanted, "sessions")
 
 

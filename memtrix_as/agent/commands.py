@@ -23,23 +23,22 @@ from memtrix_as.memory.company import Companies
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.messages import Incoming
 
+# A list and no table: some clients on phones show no tables, and others squeeze them.
 HELP = """\
-| command | does |
-|---|---|
-| `/help` | shows this |
-| `/clear` | starts a fresh conversation in this room |
-| `/stop` | stops what I am doing |
-| `/status` | shows my model, this conversation's size, what I use, and what I am doing |
-| `/verbose on` or `off` | shows the tools I use, in a thread at your message |
-| `/reasoning on` or `off` | shows what I think before I answer, in that thread |
-| `/recall on` or `off` | looks up what I remember of your message before I answer |
-| `/persona` | shows the files that make me who I am; `/persona help` tells how to change them |
-| `/yes`, `/no`, `/always` | answers the question that I have asked |
-| `/approvals` | shows open questions and what I do in this room without asking |
-| `/leave` | makes me leave this room; invite me to have me back |
+- `/help` shows this
+- `/clear` starts a fresh conversation in this room
+- `/stop` stops what I am doing
+- `/status` shows my model, this conversation's size, what I use, and what I am doing
+- `/verbose on` (or `off`) shows the tools I use, in a thread at your message
+- `/reasoning on` (or `off`) shows what I think before I answer, in that thread
+- `/recall on` (or `off`) looks up what I remember of your message before I answer
+- `/persona` shows the files that make me who I am; `/persona help` tells how to change them
+- `/yes`, `/no`, `/always` answer the question that I have asked
+- `/approvals` shows open questions and what I do in this room without asking
+- `/leave` makes me leave this room; invite me to have me back
 
-`!` works in place of `/`, for clients that keep `/` for themselves. Everything else is for me \
-to read: just write."""
+In Element, which keeps `/` for itself, write `!help` and so on. Everything else is for me to \
+read: just write."""
 
 
 TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
@@ -126,13 +125,14 @@ async def _status(call: _Call) -> str:
     config = call.means.config
     spent = await usage.today(call.connection, agent.name, str(config.timezone))
     cost = f", {budget.dollars(figures.cost)}" if figures.cost else ""
+    taken = f"{figures.prompt_tokens:,} tokens in, {figures.completion_tokens:,} out"
     rows = [
         ("agent", f"{agent.display_name} (`{agent.user_id}`)"),
         ("model", agent.model),
-        ("conversation", f"{figures.messages} messages, about {figures.tokens} tokens"),
-        ("used", f"{figures.prompt_tokens} tokens in, {figures.completion_tokens} out{cost}"),
+        ("conversation", f"{figures.messages:,} messages, about {figures.tokens:,} tokens"),
+        ("used by it", f"{taken}{cost}"),
         *spending.today(budget.limits(config.budgets, agent.name, agent.display_name), spent),
-        ("working on", f"{waiting} messages" if waiting else "nothing"),
+        ("working on", f"{waiting} message{'s' * (waiting != 1)}" if waiting else "nothing"),
         ("memory", await _memory(call)),
         *([("waiting for", "your answer: `/approvals` says to what")] if asked else []),
         ("verbose", "on" if agent.verbose else "off"),

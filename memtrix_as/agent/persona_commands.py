@@ -17,15 +17,13 @@ from memtrix_as.memory.persona import OWNERS, Persona
 from memtrix_as.messages import Incoming
 
 HELP = """\
-| command | does |
-|---|---|
-| `/persona` | lists the files that make me who I am |
-| `/persona show FILE` | shows one of them |
-| `/persona history FILE` | lists its versions, with who wrote them |
-| `/persona diff FILE` | shows its last change |
-| `/persona diff FILE 3` | shows what has changed since version 3 |
-| `/persona undo FILE` | takes its last change back |
-| `/persona undo FILE 3` | goes back to version 3 |
+- `/persona` lists the files that make me who I am
+- `/persona show FILE` shows one of them
+- `/persona history FILE` lists its versions, with who wrote them
+- `/persona diff FILE` shows its last change
+- `/persona diff FILE 3` shows what has changed since version 3
+- `/persona undo FILE` takes its last change back
+- `/persona undo FILE 3` goes back to version 3
 
 FILE is AGENT, SOUL, BEHAVIOR, USER or MEMORY. You can edit the files with any editor too: I read \
 them anew with each message, and keep every version."""
@@ -116,8 +114,8 @@ async def _list(request: Request, company: Company) -> str:
             continue
         if newest:
             when, who = _when(request, newest[0]), _who(newest[0])
-            rows.append(f"| {file} | {len(text)} | {when} | {who} | {newest[0].number} |")
-    return "\n".join(rows)
+            rows.append(f"| {file} | {len(text):,} | {when} | {who} | {newest[0].number} |")
+    return "\n".join(rows) + "\n\n`/persona show AGENT` shows one, `/persona help` tells the rest."
 
 
 async def _show(request: Request, file: str, _: int | None) -> str:

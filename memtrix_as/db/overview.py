@@ -95,7 +95,10 @@ async def agents_in(db: Connection | Pool, room_id: str) -> list[str]:
 async def rooms_of_agents(db: Connection | Pool) -> dict[str, int]:
     """In how many rooms each agent is, by its key."""
     rows = await db.fetch(
-        "select a.name, count(*) as n from members join agents a using (user_id) group by a.name"
+        """
+        select a.name, count(*) as n from members m join agents a using (user_id)
+        where m.room_id not in (select room_id from management) group by a.name
+        """
     )
     return {row["name"]: row["n"] for row in rows}
 
@@ -186,7 +189,8 @@ async def figures(db: Connection | Pool) -> Figures:
     row = await db.fetchrow(
         """
         select (select count(*) from agents where state = 'active') as agents,
-            (select count(*) from rooms where left(room_id, 1) <> '~') as rooms,
+            (select count(*) from rooms where left(room_id, 1) <> '~'
+                and room_id not in (select room_id from management)) as rooms,
             (select count(*) from turns where state = 'running') as running,
             (select count(*) from turns where state = 'parked') as parked,
             (select count(*) from inbox where done_at is null and attempts = 0) as waiting,

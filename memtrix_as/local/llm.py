@@ -3,6 +3,7 @@
 `python -m memtrix_as.local.llm MODEL.gguf PORT`; `local.small_model` runs it.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -34,6 +35,8 @@ def serve(model: str, port: int) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: ended.set())
     ended.wait()
+    # Its destructor can wait for ever for a request that it works on, and keep the port with it.
+    os._exit(0)
 
 
 if __name__ == "__main__":

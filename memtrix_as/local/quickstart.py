@@ -222,8 +222,10 @@ def _show(place: Installation, homeserver: DevSynapse, model: str, voice: Voice)
         "Homeserver": f"http://localhost:{homeserver.port}",
         "User name": place.notes["user"],
         # Without a terminal, what we print ends in a log.
-        "Password": place.notes["password"] if terminal else "stands in data/quickstart.json",
-        "Chat with": f"{place.bot_id} (the chat is there already; invite it to other rooms)",
+        "Password": place.notes["password"] if terminal else "see data/quickstart.json",
+        "Chat with": f"{place.bot_id} (the chat is there already). Type !help in it for the "
+        "commands. Make other rooms with encryption switched off: it cannot read encrypted ones",
+        "Manage": 'accept the invitation to the room "Memtrix management", and type help there',
         "Model": model,
         "Memory": MEANING if find_spec("sentence_transformers") else WORDS,
         "Data": f"{place.data}, workspace and agents beside it; settings in config.yaml",

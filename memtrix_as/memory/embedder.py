@@ -41,8 +41,8 @@ SPARING = {
 }
 
 INSTALL = (
-    "Embeddings by a model of your own need sentence-transformers: "
-    "pip install 'memtrix-as[embeddings]', or name an embeddings server that Memtrix can ask."
+    "an embedding model of your own needs sentence-transformers (pip install -e '.[embeddings]'); "
+    "or name a server that has one in `embeddings`."
 )
 
 

@@ -76,15 +76,20 @@ async def _removes(ctx: ToolContext, arguments: Mapping[str, Any]) -> str:
     await people.check_remover(agent, ctx.sender)
     extent = await people.extent(agent)
     what = (
-        f"{extent.rooms} rooms, {extent.sessions} conversations with {extent.messages} messages, "
-        f"{extent.journal_days} days of its journal, {extent.files} files"
+        f"{_count(extent.sessions, 'conversation')} with {_count(extent.messages, 'message')}, "
+        f"{_count(extent.journal_days, 'day')} of its journal, {_count(extent.files, 'file')}"
     )
+    stops = f"It stops {agent.display_name}, which leaves {_count(extent.rooms, 'room')}."
     if arguments.get("purge"):
-        return f"It stops {agent.display_name} and deletes all that belongs to it for good: {what}."
+        return f"{stops} All that belongs to it is deleted for good: {what}."
     return (
-        f"It stops {agent.display_name}, which leaves its rooms. What it knows is archived and can "
-        f"be had back in the management room: {what}."
+        f"{stops} What belongs to it is archived, and agent restore in the management room "
+        f"brings it back: {what}."
     )
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 @tool(confirm=True, alone=True, main=True, confirm_if=_removes)

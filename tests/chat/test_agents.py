@@ -161,7 +161,8 @@ async def test_a_deleted_agent_stops_leaves_and_its_name_is_free(
     model.says("He is gone.")
     await chat.send("delete Dennis, for good")
     asking = await question(chat, "stops Dennis")
-    assert "1 rooms, 1 conversations" in asking.text and "for good" in asking.text
+    assert "leaves 1 room." in asking.text and "1 conversation with" in asking.text
+    assert "deleted for good" in asking.text
     await chat.send("yes")
     assert await chat.reply() == "He is gone."
     await chat.human.sees_member(talk.room, dennis, "leave")
@@ -185,7 +186,7 @@ async def test_an_archived_agents_data_stays(
     model.calls("delete_agent", name="dennis")
     model.says("Archived.")
     await chat.send("delete Dennis")
-    await question(chat, "had back in the management room")
+    await question(chat, "in the management room brings it back")
     await chat.send("yes")
     assert await chat.reply() == "Archived."
     assert (service.folder / "agents" / "dennis" / "SOUL.md").exists()
