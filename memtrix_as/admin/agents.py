@@ -170,7 +170,13 @@ async def _deleted(call: Call, details: Mapping[str, Any]) -> str:
     commits=True,
 )
 async def delete(call: Call, name: str) -> Ask:
-    agent, extent = await _sub_agent(call, name)
+    agent, extent = await _sub_agent(call, name, kept=True)
+    if agent.state == "archived":
+        return Ask(
+            f"What is kept of **{words(agent.display_name)}**, who is archived, is **deleted for "
+            f"ever**: {_kept(extent)}.",
+            {"agent": agent.name, "user_id": agent.user_id},
+        )
     return Ask(
         f"**{words(agent.display_name)}** ({code(agent.user_id)}) leaves "
         f"{amount(extent.rooms, 'room')} and is **deleted for ever**, with {_kept(extent)}. What "
@@ -213,8 +219,15 @@ async def ask(call: Call, name: str, question: str) -> str:
     return f"{words(agent.display_name)} is asked; the answer comes here."
 
 
-async def _sub_agent(call: Call, name: str) -> tuple[Agent, Extent]:
-    agent = await _people(call).find(name)
+async def _sub_agent(call: Call, name: str, *, kept: bool = False) -> tuple[Agent, Extent]:
+    """A sub-agent; with `kept` also one that is archived, where none that is there is meant."""
+    people = _people(call)
+    try:
+        agent = await people.find(name)
+    except PeopleError:
+        if not kept or not await people.archived():
+            raise
+        agent = await people.find(name, archived=True)
     if agent.main:
         raise AdminError(
             f"{words(agent.display_name)} is the main agent, without which nothing works. Its name "
@@ -225,7 +238,7 @@ async def _sub_agent(call: Call, name: str) -> tuple[Agent, Extent]:
 
 async def _same(call: Call, details: Mapping[str, Any]) -> Agent:
     """The agent that the question was about, which nobody has removed or replaced meanwhile."""
-    for agent in await _people(call).all():
+    for agent in [*await _people(call).all(), *await _people(call).archived()]:
         if (agent.name, agent.user_id) == (details["agent"], details["user_id"]):
             return agent
     raise PeopleError(f"There is no agent {code(details['agent'])} any more.")

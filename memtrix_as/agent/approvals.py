@@ -77,7 +77,7 @@ async def decide(connection: Connection, known: Approval, said: tuple[str, str],
         return
     if known.tool == OFFER:
         target = str(known.arguments["agent"])
-        payload = {"human": sender, "agent": known.agent}
+        payload = {"human": known.asked, "agent": known.agent}
         opening = inbox.controls(known.room_id, target)
         await inbox.put(
             connection, [Arrival(opening, known.tool, known.room_id, target, None, payload)]

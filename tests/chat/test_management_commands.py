@@ -21,7 +21,7 @@ pytestmark = only("direct")
 async def test_of_the_service(office: Chat, stopped: Service, stage: Stage) -> None:
     assert "`session clear ID`" in await types(office, "help session")
     status = await types(office, "status")
-    assert __version__ in status and "1 agent in 1 room" in status
+    assert __version__ in status and "1 agent in 0 rooms" in status
     version = await types(office, "version")
     assert "Matrix v1" in version and "PostgreSQL:** 1" in version and "pgvector:** 0" in version
     backup = await types(office, "backup")
@@ -67,7 +67,7 @@ async def test_of_agents(ann: Human, stopped: Service, stage: Stage, model: Scri
     await stopped.start()
     office = await enter(stage, ann)
     listed = await types(office, "agents")
-    assert f"| Memtrix | `{MODEL}` | 1 | main |" in listed and "Dennis" in listed
+    assert f"| Memtrix | `{MODEL}` | 0 | main |" in listed and "Dennis" in listed
     assert "the main agent" in await types(office, "agent show memtrix")
     assert "Did you mean Dennis?" in await types(office, "agent show Denis")
     assert "uses `other`" in await types(office, "agent model Memtrix OTHER")

@@ -74,3 +74,13 @@ async def test_deleted(office: Chat, stage: Stage) -> None:
     await office.human.sees_member(room, user, "leave")
     assert "Dennis" not in await types(office, "agents")
     assert "no agent" in await types(office, "agent show Dennis")
+
+
+async def test_an_archived_one_is_deleted_too(office: Chat, stage: Stage) -> None:
+    await made(office, stage)
+    await confirms(office, "agent archive Dennis")
+    asked = await types(office, "agent delete Dennis")
+    assert "who is archived" in asked and "for ever" in asked
+    await types(office, "yes")
+    assert "Dennis" not in await types(office, "agents")
+    assert not await stage.database.fetch("select from agents where not main")
