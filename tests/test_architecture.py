@@ -33,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": VALUES
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
-ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
+ASSEMBLERS = {
+    *("__init__", "__main__", "app", "journal_files", "doctor", "testing", "terminal", "admin")
+}
 
 # Libraries that one part keeps to itself, so that it can be replaced there.
 KEPT = {
@@ -70,6 +72,7 @@ CATCH_ALL: dict[str, str] = {
     "agent/approvals.py": "one background job: were it to end, no question would expire",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "memory/keeper.py": "one background task: were it to end, nothing new would be remembered",
+    "doctor/check.py": "one check: what the others found is told all the same",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
 }
 

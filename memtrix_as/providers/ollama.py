@@ -60,6 +60,13 @@ class Ollama(OpenAICompatible):
         """The models without the aliases that we made of them."""
         return [name for name in await super().models() if not _ALIAS.search(name)]
 
+    async def longest(self, model: str) -> int | None:
+        try:
+            shown = await self._request("POST", f"{self._root}/api/show", {"model": model})
+        except Failure as failure:
+            raise failure.error from failure
+        return _trained(shown if isinstance(shown, Mapping) else {}) or None
+
     async def _body(self, request: Request) -> dict[str, Any]:
         known = await self._learn(request.model, max(request.context, self._context))
         body = await super()._body(request)

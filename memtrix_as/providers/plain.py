@@ -58,6 +58,9 @@ class Plain(BaseProvider):
     async def models(self) -> list[str]:
         return await self._provider.models()
 
+    async def longest(self, model: str) -> int | None:
+        return await self._provider.longest(model)
+
     async def close(self) -> None:
         await self._provider.close()
 
