@@ -165,13 +165,20 @@ class Homeserver:
         new = "" if self._bot_there else ", which the first start will make"
         return f"{self._bot}{new}, and {self._sub_agent.replace('doctor', '…')} are ours"
 
+    async def _ping(self) -> Answer:
+        service = self._config.appservice
+        return await self._ask(
+            f"{CLIENT}/v1/appservice/{service.id}/ping",
+            body={"transaction_id": uuid4().hex},
+            user=self._bot if self._bot_there else "",
+        )
+
     async def _reaches(self) -> str:
         service = self._config.appservice
-        user = self._bot if self._bot_there else ""
-        got = await self._ask(
-            f"{CLIENT}/v1/appservice/{service.id}/ping",
-            body={"transaction_id": uuid4().hex}, user=user,
-        )  # fmt: skip
+        got = await self._ping()
+        if got.status == 502 and not self._door.strange_token:
+            # Synapse may have taken a connection to a service that has been restarted since.
+            got = await self._ping()
         if got.status == 200:
             return f"the homeserver reaches us at {service.address}"
         if self._door.strange_token or got.body.get("status") == 403:
