@@ -137,6 +137,14 @@ class Management:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """The port for those who watch the service; not the homeserver's."""
+
+    hostname: Name = "127.0.0.1"
+    port: Annotated[int, checks.between(1, 65535)] | None = None  # None: there is none
+
+
+@dataclass(frozen=True)
 class Limits:
     tool_rounds: Count = 10
     turn_timeout: Seconds = 600.0  # seconds
@@ -178,6 +186,7 @@ class Config:
     search: Search = Search()
     tools: Tools = Tools()
     management: Management = Management()
+    metrics: Metrics = Metrics()
 
 
 def role(roles: Mapping[str, Role], user_id: str) -> Role:

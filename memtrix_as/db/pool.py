@@ -28,6 +28,9 @@ DOWN = (
 )
 """What a query raises while the database is away; the same query may work later."""
 
+FAILURES = (*DOWN, asyncpg.PostgresError)
+"""Whatever a query raises."""
+
 
 async def connect(dsn: str, size: int = 10) -> Pool:
     """A pool of at most `size` connections that speak jsonb as Python values."""

@@ -101,6 +101,7 @@ class Queue:
             shutdown_graceful_timeout=2.0,
         )
         self._running: asyncio.Task[None] | None = None
+        self.runs = False  # it takes work now
 
     async def start(self) -> None:
         await self._app.open_async()
@@ -120,9 +121,11 @@ class Queue:
                 async with self._pool.acquire() as self._jobs.connection:
                     await recover(self._jobs.connection)
                     guard = asyncio.create_task(self._guard(), name="guard")
+                    self.runs = True
                     try:
                         await self._worker.run()  # type: ignore[no-untyped-call]
                     finally:
+                        self.runs = False
                         guard.cancel()
                         await asyncio.gather(guard, return_exceptions=True)
                         await unlock(self._jobs.connection)
