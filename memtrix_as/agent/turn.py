@@ -23,7 +23,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
-from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.errors import ConfigError, LostTurn, MemtrixError, ModelEmpty, ModelError
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
@@ -147,7 +147,7 @@ class _Work:
                 raise  # the database's
             return self._failed(TOO_SLOW.format(seconds=limits.turn_timeout))
         except (ModelError, ConfigError) as exc:
-            return self._failed(str(exc))
+            return self._failed(exc)
 
     async def _converse(self, patience: Patience) -> Ending | None:
         config, turn = self.means.config, self.turn
@@ -314,9 +314,9 @@ class _Work:
             condense=crowded,
         )
 
-    def _failed(self, why: str) -> Ending:
-        why = redact(why)  # a provider may quote what it was sent
-        log.warning("Turn %d failed: %s", self.turn.id, why)
+    def _failed(self, cause: str | MemtrixError) -> Ending:
+        why = redact(str(cause))  # a provider may quote what it was sent
+        log.warning("Turn %d failed: %s", self.turn.id, cause)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
         words.append(Outgoing(why, "notice", self.incoming.event_id))
         # Said to the model too: after two questions in a row some models refuse to go on.

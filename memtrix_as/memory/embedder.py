@@ -258,7 +258,10 @@ class RemoteEmbedder:
 
 def _refusal(status: int, url: str, text: str) -> ModelError:
     kind = ModelBroken if status >= 500 else ModelRefused
-    return kind(f"The embeddings server at {url} answered {status}: {text.strip()[:200]}")
+    said = text.strip()[:200]
+    refused = kind(f"The embeddings server at {url} answered {status}: {said}")
+    refused.said = said
+    return refused
 
 
 def _read(answer: Any, number: int) -> list[Vector]:

@@ -99,7 +99,7 @@ class Ollama(OpenAICompatible):
                 raise Failure(ModelRefused(text)) from exc
             if exc.retry:
                 raise
-            log.warning("%s tells nothing of %s: %s", self._root, model, exc)
+            log.warning("%s tells nothing of %s: %s", self._root, model, exc.error)
             return _Known(model, 0, frozenset(), checked=True)
         shown = shown if isinstance(shown, Mapping) else {}
         capabilities = frozenset(map(str, shown.get("capabilities") or ()))
@@ -130,7 +130,7 @@ class Ollama(OpenAICompatible):
             log.warning(
                 "%s does not let us set the context of %s to %d tokens; set OLLAMA_CONTEXT_LENGTH "
                 "there, or it silently forgets the beginning of long conversations: %s",
-                *(self._root, model, context, exc),
+                *(self._root, model, context, exc.error),
             )
             return model
         return alias
@@ -140,7 +140,7 @@ class Ollama(OpenAICompatible):
         try:
             listing = await self._request("GET", f"{self._root}/api/ps", None)
         except Failure as exc:
-            log.info("%s does not tell what it has loaded: %s", self._root, exc)
+            log.info("%s does not tell what it has loaded: %s", self._root, exc.error)
             return
         loaded = listing.get("models") if isinstance(listing, Mapping) else None
         for model in loaded or ():
@@ -160,7 +160,7 @@ class Ollama(OpenAICompatible):
             try:
                 await self._request("POST", f"{self._root}/api/generate", body, _LOADING)
             except Failure as exc:
-                log.warning("%s ignores keep_alive: %s", self._root, exc)
+                log.warning("%s ignores keep_alive: %s", self._root, exc.error)
         known.used_at = now
 
 

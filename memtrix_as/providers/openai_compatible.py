@@ -127,7 +127,7 @@ class OpenAICompatible(BaseProvider):
                 wait = None if begun else self._again(failure, request.model, course)
                 if wait is None or clock() + wait >= deadline:
                     raise failure.error from failure
-                log.info("%s (%s) Asking again in %.1f s", failure, request.model, wait)
+                log.info("%s (%s) Asking again in %.1f s", failure.error, request.model, wait)
             await asyncio.sleep(wait)
 
     async def models(self) -> list[str]:
@@ -257,7 +257,8 @@ class OpenAICompatible(BaseProvider):
                     and re.search(complaint, failure.said, re.IGNORECASE)
                     and "schema" not in failure.said  # of one tool, not of all of them
                 ):
-                    log.warning("%s refuses %r: %s", model, key, failure.said)
+                    log.warning("%s refuses %r, so it is left out", model, key)
+                    log.debug("%s said: %s", model, failure.said)
                     self._refused.setdefault(model, set()).add(key)
                     return 0.0
         return course.retry_in(failure)
