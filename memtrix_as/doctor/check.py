@@ -11,6 +11,7 @@ from memtrix_as.errors import MemtrixError
 State = Literal["ok", "warn", "fail", "skipped"]
 
 PATIENCE = 8.0  # seconds that one check may take, where it does not say otherwise
+UNKNOWN = "run it again; if it stays so, the log of the service may tell more"
 ALL = 28.0  # seconds that all of them may take together
 
 
@@ -73,13 +74,13 @@ async def _outcome(
     except Ailing as exc:
         return [Finding(check.name, exc.state, str(exc), exc.fix)]
     except MemtrixError as exc:
-        return [Finding(check.name, "fail", str(exc), check.fix)]
+        return [Finding(check.name, "fail", str(exc), check.fix or UNKNOWN)]
     except TimeoutError:
         text = f"gave no answer within {max(until - now, 0):.0f} s"
-        return [Finding(check.name, check.late, text, check.fix)]
+        return [Finding(check.name, check.late, text, check.fix or UNKNOWN)]
     except Exception as exc:  # one check: the others are to be told all the same
         text = f"cannot be looked at ({type(exc).__name__}: {exc})"
-        return [Finding(check.name, "fail", text, check.fix)]
+        return [Finding(check.name, "fail", text, check.fix or UNKNOWN)]
     return [Finding(check.name, "ok", found)] if isinstance(found, str) else list(found)
 
 

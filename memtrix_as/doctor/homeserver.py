@@ -67,11 +67,12 @@ class Homeserver:
         self._register = f"{made_anew}, then give it to the homeserver: {give}"
 
     def checks(self) -> Iterator[Check]:
-        yield Check("homeserver", self._answers, patience=6)
+        slow = "see whether the homeserver is overloaded, or correct homeserver.address"
+        yield Check("homeserver", self._answers, patience=6, fix=slow)
         yield Check("clock", self._clock, ("homeserver",))
-        yield Check("registration", self._known, ("homeserver",), patience=6)
-        yield Check("domain", self._named, ("registration",), patience=6)
-        yield Check("user names", self._namespace, ("registration", "domain"), patience=6)
+        yield Check("registration", self._known, ("homeserver",), patience=6, fix=slow)
+        yield Check("domain", self._named, ("registration",), patience=6, fix=slow)
+        yield Check("user names", self._namespace, ("registration", "domain"), patience=6, fix=slow)
         yield Check("port", self._door.listen, patience=6)
         yield Check(
             "way to us", self._reaches, ("registration", "user names", "port"), patience=8,

@@ -153,7 +153,7 @@ def embeddings(config: Config, *, calls: bool) -> Check:
     """Whether texts can be made into vectors."""
     local: State = "warn"
     fix = "try again; if it stays slow, name a server with /v1/embeddings in embeddings.base_url"
-    return Check("embeddings", partial(_embeddings, config, calls), (), 24, fix, local)
+    return Check("embeddings", partial(_embeddings, config, calls), (), 20, fix, local)
 
 
 async def _embeddings(config: Config, calls: bool) -> str:

@@ -88,7 +88,7 @@ async def test_a_homeserver_that_says_nothing(patient: Patient) -> None:
     async with Somebody() as somebody:
         somebody.silent = True
         patient.set("homeserver.address", somebody.url)
-        await patient.fault("homeserver", says="gave no answer within", fix="")
+        await patient.fault("homeserver", says="gave no answer within", fix="homeserver.address")
 
 
 async def test_a_clock_that_is_wrong(patient: Patient) -> None:

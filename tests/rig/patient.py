@@ -36,7 +36,9 @@ class Patient:
 
     async def found(self, *, calls: bool = True, within: float = 25.0) -> list[Finding]:
         self.write()
-        return await command.look(self.config, calls=calls, within=within)
+        found = await command.look(self.config, calls=calls, within=within)
+        assert all(each.fix for each in found if each.state in ("warn", "fail")), found
+        return found
 
     async def faults(self, state: str = "fail") -> list[Finding]:
         return [each for each in await self.found() if each.state == state]
