@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
+from memtrix_as.doctor import command as doctor
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
 
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         if options.command == "journal":
             sys.exit(asyncio.run(journal_files.main(options)))
+        elif options.command == "doctor":
+            sys.exit(asyncio.run(doctor.main(options)))
         elif options.generate or options.command == "register":
             _register(options)
         else:
@@ -47,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     register = commands.add_parser("register", help="write the registration, as -g does")
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
-    for each in (run, register, journal):
+    examine = commands.add_parser("doctor", help="find what is wrong, and tell how to mend it")
+    doctor.arguments(examine)
+    for each in (run, register, journal, examine):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

@@ -28,6 +28,7 @@ from memtrix_as.documents.extract import Documents
 from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.foreign import Broken
+from memtrix_as.health import Health
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
 from memtrix_as.matrix.channel import RoomChannel
@@ -37,6 +38,7 @@ from memtrix_as.matrix.directory import Directory
 from memtrix_as.matrix.management import Management
 from memtrix_as.matrix.puppets import Puppets
 from memtrix_as.matrix.rooms import Rooms
+from memtrix_as.measures import Measures
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.keeper import Keeper
@@ -62,6 +64,8 @@ class App:
         self._short: set[asyncio.Task[None]] = set()
         self.people: People | None = None  # the agents, once started
         self.ready = asyncio.Event()
+        self.caught_up = False
+        self.measures = Measures()
         self.broken: tuple[Broken, ...] = ()  # files and packages with tools or providers
 
     async def start(self) -> None:
@@ -84,16 +88,16 @@ class App:
         store = Store(pool, directory)
         port = TransactionPort(config, store)
         client = Client(port)
-        chat = MatrixChat(pool, client, config.limits, directory.user_of)
+        chat = MatrixChat(pool, client, config.limits, directory.user_of, self.measures)
         rooms = Rooms(pool, client, store, directory.world)
         puppets = Puppets(client, config, pool, avatar.draw)
         keeper, persona = Keeper(pool, dsn, config), Persona(pool, config)
         await persona.keep(config.appservice.bot_username)
-        services = services_of(pool, config, keeper, persona)
+        services = services_of(pool, config, keeper, persona, self.measures)
         services[Channel] = RoomChannel(pool, client, chat, config, directory.user_of)
         models = Models.from_config(config)
         stack.push_async_callback(models.close)
-        meter = Meter(models, pool, chat, config)
+        meter = Meter(models, pool, chat, config, self.measures)
         await meter.check()
         people = People(
             pool, config, meter, persona, services[Companies], services[Workspaces], puppets,
@@ -108,6 +112,7 @@ class App:
         )
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         await self._listen(port)
+        await self._be_watched(pool, queue)
         await queue.start()
         expiry = approvals.Expiry(means)
         expiry.start()
@@ -145,8 +150,9 @@ class App:
         found = tools.discover(config.tools.directories, config.tools.disabled, about)
         self.broken = (*models.broken, *found.broken)
         return Means(
-            pool, chat, meter, found.tools, config, directory.read, services, directory.colleagues
-        )
+            pool, chat, meter, self.measures.watching(found.tools), config, directory.read,
+            services, directory.colleagues, self.measures,
+        )  # fmt: skip
 
     async def _listen(self, port: TransactionPort) -> None:
         service = self._config.appservice
@@ -158,6 +164,18 @@ class App:
                 f"({exc.strerror or exc}); is the service running already?"
             ) from exc
         self._stack.push_async_callback(port.stop)
+
+    async def _be_watched(self, pool: Pool, queue: Queue) -> None:
+        def state() -> dict[str, bool]:
+            return {
+                "homeserver": self.ready.is_set(),
+                "caught_up": self.caught_up,
+                "queue": queue.runs,
+            }
+
+        health = Health(self._config.metrics, pool, self.measures, state)
+        self._stack.push_async_callback(health.stop)
+        await health.start()
 
     async def stop(self) -> None:
         """Let turns come to a rest, and close everything."""
@@ -214,6 +232,7 @@ class App:
         while True:
             port.taken.clear()
             await catch_up.run(await agents.load(pool))
+            self.caught_up = True
             for pause in catch_up.pauses:
                 if await _set_within(port.refused, pause) or port.taken.is_set():
                     break
@@ -238,13 +257,15 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
-def services_of(pool: Pool, config: Config, keeper: Keeper, persona: Persona) -> dict[type, Any]:
+def services_of(
+    pool: Pool, config: Config, keeper: Keeper, persona: Persona, measures: Measures
+) -> dict[type, Any]:
     """What tools and turns may ask for, by its type."""
     companies, workspaces, images = Companies(pool, config), Workspaces(config), Images()
     return {
         Companies: companies,
         Keeper: keeper,
-        Recollection: Recollection(pool, companies, lambda: keeper.embedders),
+        Recollection: Recollection(pool, companies, lambda: keeper.embedders, measures.searched),
         Journals: Journals(pool, config),
         Persona: persona,
         Workspaces: workspaces,
@@ -276,6 +297,8 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
 
     def remembered(handle: Handler) -> Handler:
         async def handler(item: Item, lease: Lease) -> bool:
+            if item.attempts == 1:  # else it includes what a crash or a human took
+                means.measures.stage("waiting", item.waited)
             try:
                 return await handle(item, lease)
             finally:

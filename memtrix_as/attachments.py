@@ -69,7 +69,8 @@ class Attachments:
                         found = await self._fetch(item_id, incoming, file, download)
                 except (AttachmentError, ToolError, TimeoutError) as exc:
                     why = str(exc) or f"the homeserver did not give it within {PATIENCE:.0f} s"
-                    log.warning("A file of %s cannot be had: %s", event_id, why)
+                    log.warning("A file of %s cannot be had", event_id)
+                    log.debug("It cannot be had: %s", why)
                     found = Kept(file.name, file.mimetype, file.size or 0, why=why)
             kept.append(found)
         return tuple(kept)
@@ -136,7 +137,8 @@ class Attachments:
                 with self._workspaces.of(agent).opened(image.path) as (file, _):
                     small = await self._images.scaled(file.fileno(), SIDE, BYTES)
             except ToolError as exc:
-                log.info("%s is not shown to the model: %s", image.path, exc)
+                log.info("A picture is not shown to the model")
+                log.debug("%s: %s", image.path, exc)
                 return None
             self._small[key] = Image(image.path, small.data, small.mimetype)
         self._small.move_to_end(key)

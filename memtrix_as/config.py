@@ -1,8 +1,6 @@
 """The settings: read once from YAML, the environment and secret files, then frozen."""
 
 import json
-import logging
-import logging.config
 import os
 import re
 import sys
@@ -13,11 +11,8 @@ from secrets import token_urlsafe
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from rich.console import Console
-from rich.logging import RichHandler
-
 from memtrix_as.errors import ConfigError
-from memtrix_as.settings import checks, document, secrets
+from memtrix_as.settings import checks, document, logs, secrets
 from memtrix_as.settings.budgets import Budget as Budget
 from memtrix_as.settings.budgets import Budgets as Budgets
 from memtrix_as.settings.budgets import Price as Price
@@ -138,6 +133,14 @@ class Management:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """The port for those who watch the service; not the homeserver's."""
+
+    hostname: Name = "127.0.0.1"
+    port: Annotated[int, checks.between(1, 65535)] | None = None  # None: there is none
+
+
+@dataclass(frozen=True)
 class Limits:
     tool_rounds: Count = 10
     turn_timeout: Seconds = 600.0  # seconds
@@ -179,6 +182,7 @@ class Config:
     search: Search = Search()
     tools: Tools = Tools()
     management: Management = Management()
+    metrics: Metrics = Metrics()
 
 
 def role(roles: Mapping[str, Role], user_id: str) -> Role:
@@ -201,7 +205,6 @@ redact = secrets.Redactor()  # redact(text): known secret values become [secret]
 _handed_over: dict[str, str] = {}  # secrets that came through `clean_environment`
 
 _HANDOVER = "MEMTRIX_HANDOVER_FD"
-_QUIET = ("aiohttp.access", "mau", "procrastinate", "httpx2", "httpx", "httpcore2", "openai")
 
 
 def load(path: Path) -> Config:
@@ -357,26 +360,7 @@ def environment(name: str) -> str | None:
 
 def setup_logging(config: Config) -> None:
     """Log to stderr as `logging:` says, with every known secret taken out."""
-    settings = config.logging
-    for name in _QUIET:  # aiohttp.access would print the homeserver's token with each request
-        logging.getLogger(name).setLevel(logging.WARNING)
-    if "version" in settings:
-        try:
-            logging.config.dictConfig({"disable_existing_loggers": False, **settings})
-        except (ValueError, TypeError, AttributeError, ImportError) as exc:
-            raise ConfigError(redact(f"logging: {exc.__cause__ or exc}")) from exc
-    else:
-        handler: logging.Handler = logging.StreamHandler()
-        style = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-        if sys.stderr.isatty():
-            console = Console(stderr=True)
-            handler = RichHandler(console=console, show_path=False, log_time_format="%X")
-            style = "%(name)s: %(message)s"
-        handler.setFormatter(logging.Formatter(style))
-        logging.basicConfig(level=settings.get("level", "INFO"), handlers=[handler], force=True)
-        for name, level in (settings.get("loggers") or {}).items():
-            logging.getLogger(name).setLevel(level)
-    for logger in (logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)):
-        for handler in logger.handlers:
-            if not any(isinstance(f, secrets.RedactingFilter) for f in handler.filters):
-                handler.addFilter(secrets.RedactingFilter(redact))
+    try:
+        logs.setup(config.logging, redact)
+    except ValueError as exc:
+        raise ConfigError(redact(f"logging: {exc}")) from exc

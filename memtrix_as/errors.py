@@ -114,6 +114,12 @@ class ModelError(MemtrixError):
     prompt_tokens = 0
     completion_tokens = 0
     cost: float | None = None
+    said = ""  # what of the text are the server's own words, which may quote what it was sent
+
+    @property
+    def unquoted(self) -> str:
+        """The text without what the server said: for the log."""
+        return str(self).replace(self.said, "(…)") if self.said else str(self)
 
 
 class BudgetSpent(ModelError):

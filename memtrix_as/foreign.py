@@ -86,7 +86,7 @@ class Loader:
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # also sys.exit(): a foreign file must not end the service
-            log.exception("%s cannot be used", where)
+            log.exception("%s cannot be used: %s", where, _why(exc))
             self.broken.append(Broken(where, _why(exc)))
             return None
 

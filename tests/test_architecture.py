@@ -21,19 +21,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": VALUES | {"settings"},
     "local": VALUES | {"config", "settings"},
     "database": VALUES | {"config", "local"},
+    "measures": VALUES,
+    "health": VALUES | {"config", "db", "measures"},
     "db": VALUES | {"config"},
     "providers": VALUES | {"config", "foreign"},
-    "matrix": VALUES | {"config", "settings", "db"},
+    "matrix": VALUES | {"config", "settings", "db", "measures"},
     "memory": VALUES | {"config", "db", "providers"},
     "attachments": VALUES | {"config", "db", "memory", "workspace", "documents"},
-    "agent": VALUES | {"config", "db", "providers", "memory", "attachments", "workspace"},
+    "agent": VALUES
+    | {"config", "db", "providers", "memory", "attachments", "workspace", "measures"},
     "outbound": VALUES | {"config"},
     "workspace": VALUES | {"config"},
     "documents": VALUES,
     "tools": VALUES
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
-ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
+ASSEMBLERS = {
+    *("__init__", "__main__", "app", "journal_files", "doctor", "testing", "terminal", "admin")
+}
 
 # Libraries that one part keeps to itself, so that it can be replaced there.
 KEPT = {
@@ -45,6 +50,7 @@ KEPT = {
     "openai": {"providers"},
     "jsonschema": {"tools"},
     "dulwich": {"outbound"},
+    "prometheus_client": {"measures"},
     "lxml": {"documents"},
     "trafilatura": {"documents"},
     "pypdfium2": {"documents"},
@@ -70,6 +76,7 @@ CATCH_ALL: dict[str, str] = {
     "agent/approvals.py": "one background job: were it to end, no question would expire",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "memory/keeper.py": "one background task: were it to end, nothing new would be remembered",
+    "doctor/check.py": "one check: what the others found is told all the same",
     "agent/dispatcher.py": "one inbox item: the lane goes on with the next",
 }
 

@@ -19,6 +19,8 @@ BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 
 # A command as it is shown (what follows a # is left out), and what runs it.
 RUN_BY = {
+    "memtrix-as doctor -c config.yaml": "chat/test_doctor.py",
+    "memtrix-as doctor -c config.yaml --no-model-calls --json": "chat/test_doctor.py",
     "git clone <this repository> memtrix && cd memtrix": "test_quickstart.py, in a clone",
     "./scripts/quickstart": "test_quickstart.py",
     "./scripts/test": "it runs us",

@@ -85,7 +85,7 @@ async def answer(call: Call, said: Said) -> str | None:
             call.db, found, "denied", call.sender, lane, DENIED.format(who=by)
         )
         return None
-    log.info("%s confirms %s %s", call.sender, found.command, dict(found.details))
+    log.info("%s confirms %s", call.sender, found.command)
     await confirmations.settle(
         call.db, found, "going", call.sender, lane, CONFIRMED.format(who=by), call.item.id
     )

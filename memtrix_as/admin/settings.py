@@ -30,7 +30,6 @@ REGISTERED = {
     "appservice.username_template", "appservice.as_token", "appservice.hs_token",
     "management.room",
 }  # fmt: skip
-FILE = "registration.yaml"
 HIDDEN = "hidden here"
 
 
@@ -129,13 +128,12 @@ def _file(settings: Config, path: Path | None) -> Cell:
     """Whether the registration beside the configuration is the one of this configuration."""
     if path is None:
         return Cell("unknown")
-    file = path.absolute().parent / FILE
+    file = made.beside(path)
     shown = code(file, 300)
-    try:
-        there = document.read(file)
-    except ConfigError:
+    same = made.agrees(file, _service(settings))
+    if same is None:
         return Cell(f"none is at {shown}; `memtrix-as -g` writes one")
-    if dict(there) == made.build(_service(settings)):
+    if same:
         return Cell(f"✅ {shown}")
     return Cell(f"❌ {shown} is not of this configuration; `memtrix-as -g` writes it anew")
 

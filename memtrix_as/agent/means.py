@@ -8,6 +8,7 @@ from memtrix_as.config import Config
 from memtrix_as.db.bell import Bell
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.usage import Purpose
+from memtrix_as.measures import Measures
 from memtrix_as.messages import Colleague, Delta, Incoming, Message, Place, Reply, ToolSpec
 from memtrix_as.tool import Chat, Tool
 
@@ -38,6 +39,7 @@ class Account:
     purpose: Purpose
     lane: str = ""  # where the room is told that money gets short; empty: nowhere
     turn_id: int | None = None
+    since: float | None = None  # time.monotonic() when the turn's work began
 
 
 class Models(Protocol):
@@ -61,4 +63,5 @@ class Means:
     read: Callable[[Mapping[str, Any], str], Incoming]  # raw event, agent's name
     services: Mapping[type, Any] = field(default_factory=dict)  # what tools may ask for, by type
     colleagues: Callable[[], Sequence[Colleague]] = tuple  # what agents know of each other
+    measures: Measures = field(default_factory=Measures)
     answers: Bell = field(default_factory=Bell)  # rung when a human has answered a running call

@@ -18,6 +18,7 @@ from memtrix_as.db.operators import tell_operators
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.usage import Call, Today
 from memtrix_as.errors import BudgetSpent, ModelError, ModelTimeout
+from memtrix_as.measures import Measures
 from memtrix_as.memory import prompt
 from memtrix_as.messages import Delta, Message, Reply, ToolSpec, Usage
 from memtrix_as.providers.catalog import Model, Models
@@ -25,6 +26,7 @@ from memtrix_as.tool import Chat
 
 log = logging.getLogger(__name__)
 
+OK = "ok"
 ANSWER = 500  # tokens that an answer is taken to have while it is on its way
 LAST_WAIT = 5.0  # seconds that the last figures are waited for when the service stops
 
@@ -38,8 +40,11 @@ class Meter:
     counts as it was reserved.
     """
 
-    def __init__(self, models: Models, pool: Pool, chat: Chat, config: Config) -> None:
+    def __init__(
+        self, models: Models, pool: Pool, chat: Chat, config: Config, measures: Measures
+    ) -> None:
         self.config = config
+        self.measures = measures
         self._models = models
         self._pool = pool
         self._chat = chat
@@ -94,13 +99,16 @@ class Meter:
                 self._pool, flight.call, guess, budget.ceilings(flight.limits), str(zone)
             )
         except asyncio.CancelledError:  # it may have been reserved, and is not made
-            self.record(flight, Usage(), estimated=False, failed=True)
+            self.record(flight, Usage(), estimated=False, outcome="broken_off")
             raise
         if not today.reserved:
             limit = budget.reached(flight.limits, today)
             assert limit is not None
             spent = limit.spent(today)
             self._tell(flight.account, today, limit, budget.SPENT, spent)
+            self.measures.model(
+                flight.call.model, flight.call.purpose, BudgetSpent.__name__, 0.0, Usage()
+            )
             raise BudgetSpent(budget.refusal(limit, spent, today, zone))
         self._look(flight, Usage())
 
@@ -120,10 +128,14 @@ class Meter:
             cost = rate * (prompt_tokens + completion_tokens)
         return replace(took, cost=cost)
 
-    def record(self, flight: "Flight", took: Usage, *, estimated: bool, failed: bool) -> None:
-        """Note what a call took, beside everything else: nobody waits for it."""
-        seconds = time.monotonic() - flight.began
-        self._beside(self._record(flight.call, took, seconds, estimated, failed))
+    def record(self, flight: "Flight", took: Usage, *, estimated: bool, outcome: str) -> None:
+        """Note what a call took, beside everything else: nobody waits for it.
+
+        `outcome` is OK, broken_off, or the kind of its failure.
+        """
+        seconds, call = time.monotonic() - flight.began, flight.call
+        self._beside(self._record(call, took, seconds, estimated, outcome != OK))
+        self.measures.model(call.model, call.purpose, outcome, seconds, took)
         self._look(flight, took)
 
     async def _record(
@@ -210,6 +222,7 @@ class MeteredModel:
         self._meter = meter
         self._model = model
         self._account = account
+        self._asked = False
 
     @property
     def context(self) -> int:
@@ -231,6 +244,7 @@ class MeteredModel:
         flight = self._flight()
         if flight.limits:
             await meter.admit(flight, meter.guessed(model, _asked(messages, tools), ANSWER))
+        self._begins(flight)
         said: list[str] = []
         noted = False
         failure: ModelError | None = None
@@ -239,9 +253,11 @@ class MeteredModel:
                 if isinstance(piece, Reply):
                     took, estimated = self._took(piece, messages, tools)
                     noted = True  # before the yield: whoever asked may not come back
-                    meter.record(flight, took, estimated=estimated, failed=False)
+                    meter.record(flight, took, estimated=estimated, outcome=OK)
                     yield replace(piece, usage=took)
                 else:
+                    if not said:
+                        meter.measures.stage("first_word", time.monotonic() - flight.began)
                     said.append(piece.text + piece.reasoning)
                     yield piece
         except ModelError as exc:
@@ -250,6 +266,12 @@ class MeteredModel:
         finally:
             if not noted:
                 self._broken_off(flight, messages, tools, "".join(said), failure)
+
+    def _begins(self, flight: Flight) -> None:
+        """The first question of a turn shows how long it took to prepare."""
+        if not self._asked and self._account.since is not None:
+            self._meter.measures.stage("preparing", flight.began - self._account.since)
+        self._asked = True
 
     def _flight(self) -> Flight:
         account, model = self._account, self._model
@@ -281,17 +303,18 @@ class MeteredModel:
     ) -> None:
         """Note what a call took that did not come to its end; `failure` None: it was given up."""
         meter, model = self._meter, self._model
+        outcome = type(failure).__name__ if failure else "broken_off"
         told = Usage()
         if failure:
             told = Usage(failure.prompt_tokens, failure.completion_tokens, failure.cost)
         if told.prompt_tokens or told.completion_tokens:
-            meter.record(flight, meter.price(model, told), estimated=False, failed=True)
+            meter.record(flight, meter.price(model, told), estimated=False, outcome=outcome)
         elif said or failure is None or isinstance(failure, ModelTimeout):
             # It was being answered, and so the question had been read.
             took = meter.guessed(model, _asked(messages, tools), prompt.tokens(said))
-            meter.record(flight, took, estimated=True, failed=True)
+            meter.record(flight, took, estimated=True, outcome=outcome)
         else:  # refused, or never reached
-            meter.record(flight, told, estimated=False, failed=True)
+            meter.record(flight, told, estimated=False, outcome=outcome)
 
 
 def _asked(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:

@@ -20,10 +20,10 @@ from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
 from memtrix_as.db import approvals, consultations, corrections, outbox, sessions, turns
 from memtrix_as.db.inbox import Item
-from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
-from memtrix_as.errors import ConfigError, LostTurn, ModelEmpty, ModelError
+from memtrix_as.errors import ConfigError, LostTurn, MemtrixError, ModelEmpty, ModelError
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
@@ -95,13 +95,21 @@ async def _work(work: "_Work") -> bool:
             await work.outlet.finish()
         if ending is None:
             await approvals.park(means.pool, item, work.lease)
+            means.measures.turn("parked")
             return True
         await work.outlet.end(ending, work.outside)
+        means.measures.turn(ending.state)
         return True
     except (asyncio.CancelledError, LostTurn):
+        means.measures.turn("stopped")
         # The human's /stop reaches us in both ways, at times in both at once.
         text = work.streamed + BROKEN_OFF
         await asyncio.shield(corrections.give_up_draft(means.pool, turn.id, item.lane, text))
+        raise
+    except DOWN:
+        raise  # it goes on once the database is back
+    except Exception:
+        means.measures.turn("crashed")
         raise
 
 
@@ -139,13 +147,14 @@ class _Work:
                 raise  # the database's
             return self._failed(TOO_SLOW.format(seconds=limits.turn_timeout))
         except (ModelError, ConfigError) as exc:
-            return self._failed(str(exc))
+            return self._failed(exc)
 
     async def _converse(self, patience: Patience) -> Ending | None:
         config, turn = self.means.config, self.turn
         place, sender = self.incoming.place, self.incoming.sender
         lane = "" if place.among_agents else self.item.lane
-        account = Account(place, turn.agent_name, "turn", lane, turn.id)
+        since = self.item.claimed_at
+        account = Account(place, turn.agent_name, "turn", lane, turn.id, since)
         model = self.means.models.get(turn.model, account)
         tools = offered(self.means, turn) if model.tools else {}
         ctx = ToolContext(
@@ -305,9 +314,9 @@ class _Work:
             condense=crowded,
         )
 
-    def _failed(self, why: str) -> Ending:
-        why = redact(why)  # a provider may quote what it was sent
-        log.warning("Turn %d failed: %s", self.turn.id, why)
+    def _failed(self, cause: str | MemtrixError) -> Ending:
+        why = redact(str(cause))  # a provider may quote what it was sent
+        log.warning("Turn %d failed: %s", self.turn.id, cause)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
         words.append(Outgoing(why, "notice", self.incoming.event_id))
         # Said to the model too: after two questions in a row some models refuse to go on.

@@ -1,7 +1,8 @@
 """The one door in: what has happened and waits to be handled, a lane at a time, in order."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +46,8 @@ class Item:
     speaker: str | None  # the display name of the event's sender there
     hops: int = 0  # how many agents have handed it on
     gone: bool = False  # its agent is there no more
+    waited: float = 0.0  # seconds from its coming to its being claimed
+    claimed_at: float = field(default_factory=time.monotonic)
 
 
 def turns(agent: str, room_id: str) -> str:
@@ -130,6 +133,7 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
             returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts,
                 hops)
         select item.*,
+            extract(epoch from clock_timestamp() - received_at)::float8 as waited,
             agent <> '' and not exists (
                 select from agents where name = item.agent and state = 'active') as gone,
             exists (select from outbox

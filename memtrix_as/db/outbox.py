@@ -203,19 +203,21 @@ async def draft_event(pool: Pool, outbox_id: int) -> tuple[UUID, str] | None:
     return (row["key"], row["event_id"]) if row else None
 
 
-async def sent(pool: Pool, outbox_id: int, event_ids: Sequence[str]) -> None:
-    """Note that a row was sent whole, as these events."""
-    await pool.execute(
+async def sent(pool: Pool, outbox_id: int, event_ids: Sequence[str]) -> float | None:
+    """Note that a row was sent whole, as these events; the seconds that it has waited for that."""
+    waited: float | None = await pool.fetchval(
         """
         with noted as (
             insert into sent (event_id, outbox_id, part)
             select event_id, $1, n - 1 from unnest($2::text[]) with ordinality as e (event_id, n)
             on conflict do nothing)
         update outbox set sent_at = now() where id = $1 and sent_at is null
+        returning extract(epoch from clock_timestamp() - created_at)::float8
         """,
         outbox_id,
         list(event_ids),
     )
+    return waited
 
 
 async def failed(pool: Pool, outbox_id: int, why: str) -> None:

@@ -203,13 +203,51 @@ async def figures(db: Connection | Pool) -> Figures:
     return Figures(**row)
 
 
-async def versions(db: Connection | Pool) -> tuple[str, str, str]:
-    """PostgreSQL's version, pgvector's, and the number of our last migration."""
+async def parts(db: Connection | Pool) -> tuple[str, str | None]:
+    """PostgreSQL's version and pgvector's, None where that is not installed."""
     row = await db.fetchrow(
         """
         select current_setting('server_version') as server,
-            (select extversion from pg_extension where extname = 'vector') as vector,
-            (select version_num from alembic_version) as schema
+            (select extversion from pg_extension where extname = 'vector') as vector
         """
     )
-    return row["server"], row["vector"] or "none", row["schema"]
+    return row["server"].split()[0], row["vector"]
+
+
+async def versions(db: Connection | Pool) -> tuple[str, str, str]:
+    """PostgreSQL's version, pgvector's, and the number of our last migration."""
+    server, vector = await parts(db)
+    schema = await db.fetchval("select version_num from alembic_version")
+    return server, vector or "none", schema
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits, and since how many seconds the oldest of it does."""
+
+    inbox: int
+    inbox_age: float
+    outbox: int
+    outbox_age: float
+    parked: int  # turns
+    approvals: int  # open questions
+    agents: int
+
+
+async def backlog(db: Connection | Pool) -> Backlog:
+    """What waits now. One statement, over partial indexes of what is not done."""
+    row = await db.fetchrow(
+        """
+        select i.n as inbox, i.age as inbox_age, o.n as outbox, o.age as outbox_age,
+            (select count(*) from turns where state = 'parked') as parked,
+            (select count(*) from approvals where state = 'open') as approvals,
+            (select count(*) from agents where state = 'active') as agents
+        from (select count(*) as n,
+                  coalesce(extract(epoch from now() - min(received_at)), 0)::float8 as age
+              from inbox where done_at is null) as i,
+             (select count(*) as n,
+                  coalesce(extract(epoch from now() - min(created_at)), 0)::float8 as age
+              from outbox where sent_at is null and failed is null) as o
+        """
+    )
+    return Backlog(**row)

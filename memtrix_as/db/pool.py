@@ -28,6 +28,9 @@ DOWN = (
 )
 """What a query raises while the database is away; the same query may work later."""
 
+FAILURES = (*DOWN, asyncpg.PostgresError)
+"""Whatever a query raises."""
+
 
 async def connect(dsn: str, size: int = 10) -> Pool:
     """A pool of at most `size` connections that speak jsonb as Python values."""
@@ -87,13 +90,18 @@ async def reachable(pool: Pool) -> None:
             await asyncio.sleep(1)
 
 
-async def check(pool: Pool) -> None:
-    """Raise DatabaseError unless the schema is the one that this version was written for."""
+async def tables(pool: Pool) -> tuple[str | None, str]:
+    """The migration that the database is at, None without our tables; and the one it should be."""
     wanted = max(path.stem.split("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
     try:
-        found = await pool.fetchval("select version_num from alembic_version")
+        return await pool.fetchval("select version_num from alembic_version"), wanted
     except asyncpg.UndefinedTableError:
-        found = None
+        return None, wanted
+
+
+async def check(pool: Pool) -> None:
+    """Raise DatabaseError unless the schema is the one that this version was written for."""
+    found, wanted = await tables(pool)
     if found != wanted:
         state = f"at version {found}" if found else "empty"
         raise DatabaseError(

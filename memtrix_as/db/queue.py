@@ -101,6 +101,8 @@ class Queue:
             shutdown_graceful_timeout=2.0,
         )
         self._running: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.runs = False  # it takes work now
 
     async def start(self) -> None:
         await self._app.open_async()
@@ -108,21 +110,27 @@ class Queue:
 
     async def stop(self) -> None:
         """Stop taking work; turns that do not end within two seconds go on after a restart."""
+        self._stopping = True
         if self._running:
             self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            while not self._running.done():
+                await asyncio.wait({self._running}, timeout=1)
+                # A cancellation gets lost in libraries when the database goes away right then.
+                self._worker.stop()  # type: ignore[no-untyped-call]
         await self._app.close_async()
 
     async def _run_workers(self) -> None:
         """Run the worker, and again when the database was away."""
-        while True:
+        while not self._stopping:
             try:
                 async with self._pool.acquire() as self._jobs.connection:
                     await recover(self._jobs.connection)
                     guard = asyncio.create_task(self._guard(), name="guard")
+                    self.runs = True
                     try:
                         await self._worker.run()  # type: ignore[no-untyped-call]
                     finally:
+                        self.runs = False
                         guard.cancel()
                         await asyncio.gather(guard, return_exceptions=True)
                         await unlock(self._jobs.connection)

@@ -23,6 +23,7 @@ from memtrix_as.matrix.client import Client, patiently
 from memtrix_as.matrix.event import content_of
 from memtrix_as.matrix.html import to_text
 from memtrix_as.matrix.split import split
+from memtrix_as.measures import Measures
 from memtrix_as.messages import Place
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,15 @@ class MatrixChat:
     """What `tool.Chat` asks for, over Matrix."""
 
     def __init__(
-        self, pool: Pool, client: Client, limits: Limits, user_of: Callable[[str], str]
+        self,
+        pool: Pool,
+        client: Client,
+        limits: Limits,
+        user_of: Callable[[str], str],
+        measures: Measures,
     ) -> None:
         self._pool = pool
+        self._measures = measures
         self._client = client
         self._limits = limits
         self._user_of = user_of
@@ -115,7 +122,9 @@ class MatrixChat:
             if exc.errcode == "M_FORBIDDEN":
                 await self._look_around(row)
             return
-        await outbox.sent(self._pool, row.id, events)
+        waited = await outbox.sent(self._pool, row.id, events)
+        if row.kind == "text" and waited is not None:
+            self._measures.stage("sending", waited)
 
     async def _look_around(self, row: Row) -> None:
         """After a refusal: believe the homeserver about whether we are in that room."""

@@ -10,6 +10,8 @@ from memtrix_as.config import AppService, Homeserver, Management, Service
 from memtrix_as.errors import ConfigError
 from memtrix_as.settings import checks, document
 
+FILE = "registration.yaml"
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -35,6 +37,19 @@ def generate(config_path: Path, registration_path: Path, new_tokens: bool = Fals
     registration_path.parent.mkdir(parents=True, exist_ok=True)
     document.write(registration_path, build(service), _COMMENT)
     return Generated(registration_path, tuple(service.fresh))
+
+
+def beside(config_path: Path) -> Path:
+    """Where the registration is looked for: in the folder of the configuration."""
+    return config_path.absolute().parent / FILE
+
+
+def agrees(path: Path, service: Service) -> bool | None:
+    """Whether a registration that was written is the one of this configuration; None: no file."""
+    try:
+        return document.read(path) == build(service)
+    except ConfigError:
+        return None
 
 
 def text(service: Service) -> str:

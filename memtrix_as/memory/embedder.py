@@ -76,19 +76,22 @@ def prefixes(model: str) -> tuple[str, str] | None:
     return None
 
 
-def from_config(config: Config) -> "Embedder | None":
-    """The embedder that the configuration means; None when words alone are to be searched."""
-    return named(config, config.embeddings.model)
+def from_config(config: Config, *, offline: bool = False) -> "Embedder | None":
+    """The embedder that the configuration means; None when words alone are to be searched.
+
+    `offline`: a model that is not on this machine yet is not fetched.
+    """
+    return named(config, config.embeddings.model, offline=offline)
 
 
-def named(config: Config, model: str) -> "Embedder | None":
+def named(config: Config, model: str, *, offline: bool = False) -> "Embedder | None":
     """The same with another model, such as the one that made the vectors there are."""
     settings = config.embeddings
     if settings.model == "none":
         return None
     if settings.base_url:
         return RemoteEmbedder(model, settings.base_url, settings.api_key or "")
-    return LocalEmbedder(model, settings.device)
+    return LocalEmbedder(model, settings.device, offline=offline)
 
 
 class LocalEmbedder:
@@ -99,8 +102,9 @@ class LocalEmbedder:
     with `close`; one that died is started again by the next text.
     """
 
-    def __init__(self, model: str, device: str = "cpu") -> None:
+    def __init__(self, model: str, device: str = "cpu", *, offline: bool = False) -> None:
         self._model = model
+        self._more = {**SPARING, **({"HF_HUB_OFFLINE": "1"} if offline else {})}
         self._device = device
         self._prefixes = prefixes(model)
         self._child: asyncio.subprocess.Process | None = None
@@ -184,7 +188,7 @@ class LocalEmbedder:
         self._child = await asyncio.create_subprocess_exec(
             *command, self._model, self._device,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env={**child_environment(), **SPARING}, limit=2**20,
+            env={**child_environment(), **self._more}, limit=2**20,
         )  # fmt: skip
         return self._child
 
@@ -254,7 +258,10 @@ class RemoteEmbedder:
 
 def _refusal(status: int, url: str, text: str) -> ModelError:
     kind = ModelBroken if status >= 500 else ModelRefused
-    return kind(f"The embeddings server at {url} answered {status}: {text.strip()[:200]}")
+    said = text.strip()[:200]
+    refused = kind(f"The embeddings server at {url} answered {status}: {said}")
+    refused.said = said
+    return refused
 
 
 def _read(answer: Any, number: int) -> list[Vector]:

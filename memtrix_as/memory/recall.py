@@ -1,5 +1,6 @@
 """What an agent remembers in a room: found for those who are present, and put into words."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import date
 
@@ -26,8 +27,14 @@ class Recollection:
     """Searches an agent's memory within what everyone present may know."""
 
     def __init__(
-        self, pool: Pool, companies: Companies, embedders: Callable[[], Sequence[Embedder]]
+        self,
+        pool: Pool,
+        companies: Companies,
+        embedders: Callable[[], Sequence[Embedder]],
+        searched: Callable[[float, int], None],
     ) -> None:
+        """`searched` is told the seconds of each search, and the number of its hits."""
+        self._searched = searched
         self._pool = pool
         self._companies = companies
         self._embedders = embedders
@@ -48,20 +55,26 @@ class Recollection:
         The speaker counts as present: who asks and leaves must not be answered from everybody's.
         """
         company = await self._companies.of(room_id, speaker=speaker)
-        return await search(
+        began = time.monotonic()
+        hits = await search(
             self._pool, self._embedders(), question, agent=agent, people=company.known_to,
             first=first, last=last, limit=limit,
         )  # fmt: skip
+        self._searched(time.monotonic() - began, len(hits))
+        return hits
 
     async def before(self, agent: str, room_id: str, speaker: str, message: str) -> list[Hit]:
         """What may belong to a message that is to be answered; in a hurry."""
         if sum(c.isalnum() for c in message) < SHORTEST:
             return []
         company = await self._companies.of(room_id, speaker=speaker)
-        return await search(
+        began = time.monotonic()
+        hits = await search(
             self._pool, self._embedders(), message, agent=agent, people=company.known_to,
             limit=FEW + 2, patience=BEFORE_A_TURN, unasked=True,
         )  # fmt: skip
+        self._searched(time.monotonic() - began, len(hits))
+        return hits
 
 
 def reminder(hits: Sequence[Hit], room_id: str, budget: int, shown_from: int) -> str:

@@ -59,6 +59,10 @@ class BaseProvider:
         """The names of the models that the provider offers; ModelError if it cannot say."""
         raise ModelError("This provider does not tell which models it has.")
 
+    async def longest(self, model: str) -> int | None:
+        """The tokens that a model can see at once, None where the provider does not tell."""
+        return None
+
     async def close(self) -> None:
         """Give back connections."""
         return None

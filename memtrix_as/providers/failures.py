@@ -126,6 +126,7 @@ class Teller:
             )
         else:
             failed = ModelRefused(f"{at} refused the request (error {status}).{tail}")
+        failed.said = said
         return Failure(failed, retry=retry, after=after, status=status, said=said)
 
     def too_late(self, seconds: float, begun: bool) -> Failure:

@@ -60,6 +60,13 @@ class Ollama(OpenAICompatible):
         """The models without the aliases that we made of them."""
         return [name for name in await super().models() if not _ALIAS.search(name)]
 
+    async def longest(self, model: str) -> int | None:
+        try:
+            shown = await self._request("POST", f"{self._root}/api/show", {"model": model})
+        except Failure as failure:
+            raise failure.error from failure
+        return _trained(shown if isinstance(shown, Mapping) else {}) or None
+
     async def _body(self, request: Request) -> dict[str, Any]:
         known = await self._learn(request.model, max(request.context, self._context))
         body = await super()._body(request)
@@ -92,7 +99,7 @@ class Ollama(OpenAICompatible):
                 raise Failure(ModelRefused(text)) from exc
             if exc.retry:
                 raise
-            log.warning("%s tells nothing of %s: %s", self._root, model, exc)
+            log.warning("%s tells nothing of %s: %s", self._root, model, exc.error)
             return _Known(model, 0, frozenset(), checked=True)
         shown = shown if isinstance(shown, Mapping) else {}
         capabilities = frozenset(map(str, shown.get("capabilities") or ()))
@@ -123,7 +130,7 @@ class Ollama(OpenAICompatible):
             log.warning(
                 "%s does not let us set the context of %s to %d tokens; set OLLAMA_CONTEXT_LENGTH "
                 "there, or it silently forgets the beginning of long conversations: %s",
-                *(self._root, model, context, exc),
+                *(self._root, model, context, exc.error),
             )
             return model
         return alias
@@ -133,7 +140,7 @@ class Ollama(OpenAICompatible):
         try:
             listing = await self._request("GET", f"{self._root}/api/ps", None)
         except Failure as exc:
-            log.info("%s does not tell what it has loaded: %s", self._root, exc)
+            log.info("%s does not tell what it has loaded: %s", self._root, exc.error)
             return
         loaded = listing.get("models") if isinstance(listing, Mapping) else None
         for model in loaded or ():
@@ -153,7 +160,7 @@ class Ollama(OpenAICompatible):
             try:
                 await self._request("POST", f"{self._root}/api/generate", body, _LOADING)
             except Failure as exc:
-                log.warning("%s ignores keep_alive: %s", self._root, exc)
+                log.warning("%s ignores keep_alive: %s", self._root, exc.error)
         known.used_at = now
 
 

@@ -127,10 +127,23 @@ class OpenAICompatible(BaseProvider):
                 wait = None if begun else self._again(failure, request.model, course)
                 if wait is None or clock() + wait >= deadline:
                     raise failure.error from failure
-                log.info("%s (%s) Asking again in %.1f s", failure, request.model, wait)
+                log.info("%s (%s) Asking again in %.1f s", failure.error, request.model, wait)
             await asyncio.sleep(wait)
 
     async def models(self) -> list[str]:
+        return [str(model["id"]) for model in await self._listing()]
+
+    async def longest(self, model: str) -> int | None:
+        listed = next((each for each in await self._listing() if each["id"] == model), {})
+        meta = listed.get("meta")
+        told = [
+            listed.get("context_length"),  # OpenRouter
+            listed.get("max_model_len"),  # vLLM
+            meta.get("n_ctx_train") if isinstance(meta, Mapping) else None,  # llama.cpp
+        ]
+        return next((n for n in told if isinstance(n, int) and n > 0), None)
+
+    async def _listing(self) -> list[Mapping[str, Any]]:
         try:
             listing = await self._request("GET", f"{self._url}/models", None)
         except Failure as failure:
@@ -138,7 +151,7 @@ class OpenAICompatible(BaseProvider):
         models = listing.get("data") if isinstance(listing, Mapping) else None
         if not isinstance(models, list):
             raise ModelBroken(f"{self._teller.address} does not say which models it has.")
-        return [str(m["id"]) for m in models if isinstance(m, Mapping) and "id" in m]
+        return [m for m in models if isinstance(m, Mapping) and "id" in m]
 
     async def close(self) -> None:
         await self._client.close()
@@ -244,7 +257,8 @@ class OpenAICompatible(BaseProvider):
                     and re.search(complaint, failure.said, re.IGNORECASE)
                     and "schema" not in failure.said  # of one tool, not of all of them
                 ):
-                    log.warning("%s refuses %r: %s", model, key, failure.said)
+                    log.warning("%s refuses %r, so it is left out", model, key)
+                    log.debug("%s said: %s", model, failure.said)
                     self._refused.setdefault(model, set()).add(key)
                     return 0.0
         return course.retry_in(failure)

@@ -46,7 +46,9 @@ class Plain(BaseProvider):
             log.exception("The provider %s failed", self.name)
             said = Teller("").cleaned({"message": str(exc)}).rstrip(".")
             told = f"{type(exc).__name__}: {said}" if said else type(exc).__name__
-            raise ModelBroken(f'The provider "{self.name}" failed ({told}).') from exc
+            broken = ModelBroken(f'The provider "{self.name}" failed ({told}).')
+            broken.said = said
+            raise broken from exc
         answer = Answer([tool.name for tool in request.tools], _taken(request))
         shown = answer.feed(chunk)
         last, reply = answer.finish()
@@ -57,6 +59,9 @@ class Plain(BaseProvider):
 
     async def models(self) -> list[str]:
         return await self._provider.models()
+
+    async def longest(self, model: str) -> int | None:
+        return await self._provider.longest(model)
 
     async def close(self) -> None:
         await self._provider.close()

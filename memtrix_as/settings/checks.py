@@ -228,12 +228,14 @@ def not_empty(value: Any) -> Any:
 
 
 def log_settings(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`level` and `loggers`, or (with `version`) a whole dictConfig of Python's logging."""
+    """`format`, `level`, `loggers`, or (with `version`) a whole dictConfig of Python's logging."""
     if "version" in value:
         return value
-    strange = sorted(map(str, value.keys() - {"level", "loggers"}))
+    strange = sorted(map(str, value.keys() - {"format", "level", "loggers"}))
     if strange:
-        raise ValueError(f"has no key {strange[0]!r}; it may have level and loggers")
+        raise ValueError(f"has no key {strange[0]!r}; it may have format, level and loggers")
+    if value.get("format", "text") not in ("text", "json"):
+        raise ValueError("format: expected text or json")
     loggers = value.get("loggers") or {}
     if not isinstance(loggers, Mapping):
         raise ValueError("loggers: expected a section of names and levels")

@@ -173,3 +173,13 @@ async def test_what_the_homeserver_leaves_behind_is_found(
     model.says("Once.")
     assert await chat.ask("and now?") == "Once."
     assert chat.replies() == ["Before.", "After.", "Once."]
+
+
+@only("direct")
+async def test_it_stops_right_after_the_database_was_away(
+    chat: Chat, service: Service, stage: Stage
+) -> None:
+    await stage.database.stop()
+    await asyncio.sleep(0.3)
+    await stage.database.start()
+    await asyncio.wait_for(service.stop(), 15)

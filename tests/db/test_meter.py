@@ -19,6 +19,7 @@ from memtrix_as.db import agents
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.errors import BudgetSpent, ModelBroken, ModelError, ModelRefused, ModelTimeout
+from memtrix_as.measures import Measures
 from memtrix_as.messages import Delta, Message, Place, Reply, Usage
 from memtrix_as.providers.base import BaseProvider, Request
 from memtrix_as.providers.catalog import Model, Models
@@ -102,7 +103,7 @@ async def metered(pool: Pool, settled: Config) -> AsyncGenerator[Metered]:
         section = config.Model("cloud", "big", price=price)
         models = Models({"m": Model("m", section, provider)})
         full = replace(settled, budgets=Budgets(**budgets))
-        made.append(Meter(models, pool, Mouth(), full))  # type: ignore[arg-type]
+        made.append(Meter(models, pool, Mouth(), full, Measures()))  # type: ignore[arg-type]
         return made[-1]
 
     yield build

@@ -18,6 +18,7 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.intake import World
+from memtrix_as.measures import Measures
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Delta, Message, Place, Reply, ToolCall, ToolSpec
@@ -120,7 +121,9 @@ class Bench:
         self.pool, self.room, self._events = pool, Room(pool), 0
         settled = settled or settle(folder)
         read = lambda event, agent: intake.incoming(event, agent, WORLD)  # noqa: E731
-        services = services_of(pool, settled, Keeper(pool, "", settled), Persona(pool, settled))
+        services = services_of(
+            pool, settled, Keeper(pool, "", settled), Persona(pool, settled), Measures()
+        )
         self.means = Means(pool, self.room, model, tools, settled, read, services)
         self.expiry = approvals.Expiry(self.means)
         handlers = {

@@ -22,6 +22,13 @@ class Database:
         self._delete = ""
         self.dsn = ""
 
+    @classmethod
+    def at(cls, dsn: str) -> "Database":
+        """Another database of a server that runs."""
+        other = cls(Path())
+        other.dsn = dsn
+        return other
+
     async def start(self) -> None:
         self.dsn = await self._server.start()
 

@@ -21,6 +21,7 @@ from memtrix_as.local.ports import free_port
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.client import Client
 from memtrix_as.matrix.directory import Directory
+from memtrix_as.measures import Measures
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.keeper import Keeper
 from memtrix_as.memory.persona import Persona
@@ -55,10 +56,10 @@ class Office(Bench):
     ) -> None:
         super().__init__(pool, folder, Model(()), tools.discover().tools)
         keeper = Keeper(pool, "", settled)
-        services = services_of(pool, settled, keeper, Persona(pool, settled))
+        services = services_of(pool, settled, keeper, Persona(pool, settled), Measures())
         services |= desk.services(client, settled, models, folder.parent / "config.yaml")
         services[People] = People(
-            pool, settled, Meter(models, pool, self.room, settled), services[Persona],
+            pool, settled, Meter(models, pool, self.room, settled, Measures()), services[Persona],
             services[Companies], services[Workspaces], Nowhere(), changed,
         )  # fmt: skip
         self.means = replace(self.means, config=settled, services=services)

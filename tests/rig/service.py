@@ -57,12 +57,15 @@ class Service:
     def write(self) -> Path:
         return write(self.folder / "config.yaml", self.settings)
 
-    async def start(self) -> None:
+    async def launch(self) -> None:
+        """Start it, and do not wait for the homeserver."""
         path = self.write()
-        app = App(config.load(path), path)
-        self._app = app
-        await app.start()
-        await asyncio.wait_for(app.ready.wait(), PATIENCE)
+        self._app = App(config.load(path), path)
+        await self._app.start()
+
+    async def start(self) -> None:
+        await self.launch()
+        await asyncio.wait_for(self.app.ready.wait(), PATIENCE)
 
     async def stop(self) -> None:
         if self._app:
