@@ -4,13 +4,23 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
+from memtrix_as.backup import restore as restoring
+from memtrix_as.backup import write as backing_up
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
+
+# Each returns the exit status.
+COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
+    "journal": journal_files.main,
+    "backup": backing_up.main,
+    "restore": restoring.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config.clean_environment(sys.argv)
         options = _parser().parse_args(arguments)
-        if options.command == "journal":
-            sys.exit(asyncio.run(journal_files.main(options)))
+        if options.command in COMMANDS:
+            sys.exit(asyncio.run(COMMANDS[options.command](options)))
         elif options.generate or options.command == "register":
             _register(options)
         else:
@@ -47,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     register = commands.add_parser("register", help="write the registration, as -g does")
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
-    for each in (run, register, journal):
+    backup = commands.add_parser("backup", help="write the whole mind into one file")
+    backing_up.arguments(backup)
+    restore = commands.add_parser("restore", help="bring a backup into an empty installation")
+    restoring.arguments(restore)
+    for each in (run, register, journal, backup, restore):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

@@ -33,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tools": VALUES
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
-ASSEMBLERS = {"__init__", "__main__", "app", "journal_files", "testing", "terminal", "admin"}
+ASSEMBLERS = {
+    "__init__", "__main__", "app", "backup", "journal_files", "testing", "terminal", "admin",
+}  # fmt: skip
 
 # Libraries that one part keeps to itself, so that it can be replaced there.
 KEPT = {

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from memtrix_as.db import restored
 from memtrix_as.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -88,7 +89,16 @@ async def reachable(pool: Pool) -> None:
 
 
 async def check(pool: Pool) -> None:
-    """Raise DatabaseError unless the schema is the one that this version was written for."""
+    """Raise DatabaseError unless the schema is the one that this version was written for.
+
+    Also while a restore has not come to its end.
+    """
+    last = await restored.read(pool)
+    if await restored.running(pool) or (last and not last.placed):
+        raise DatabaseError(
+            "A restore works on this installation, or was cut short: wait for its end, or run "
+            "`memtrix-as restore FILE` with the same file once more."
+        )
     wanted = max(path.stem.split("_")[0] for path in MIGRATIONS.glob("[0-9]*.py"))
     try:
         found = await pool.fetchval("select version_num from alembic_version")
