@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from memtrix_as import __version__, config, journal_files
+from memtrix_as import __version__, config, journal_files, original
 from memtrix_as.app import App
 from memtrix_as.backup import restore as restoring
 from memtrix_as.backup import write as backing_up
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = 
     "journal": journal_files.main,
     "backup": backing_up.main,
     "restore": restoring.main,
+    "import": original.main,
 }
 
 
@@ -61,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     backing_up.arguments(backup)
     restore = commands.add_parser("restore", help="bring a backup into an empty installation")
     restoring.arguments(restore)
-    for each in (run, register, journal, backup, restore):
+    bring_in = commands.add_parser("import", help="take over a Memtrix installation")
+    original.arguments(bring_in)
+    for each in (run, register, journal, backup, restore, bring_in):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
 ASSEMBLERS = {
-    "__init__", "__main__", "app", "backup", "journal_files", "testing", "terminal", "admin",
+    "__init__", "__main__", "app", "backup", "journal_files", "original", "testing", "terminal",
+    "admin",
 }  # fmt: skip
 
 # Libraries that one part keeps to itself, so that it can be replaced there.
