@@ -1,6 +1,8 @@
 """`memtrix-as backup` and `restore` at the command line: what goes in comes back, or nothing."""
 
+import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import date
@@ -12,6 +14,7 @@ from ruamel.yaml import YAML
 
 from memtrix_as import config
 from memtrix_as.backup.archive import Writer
+from memtrix_as.backup.files import STAGE
 from memtrix_as.backup.write import fill
 from memtrix_as.db import agents, queue, restored
 from memtrix_as.db.pool import connect
@@ -19,7 +22,7 @@ from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.search import search
 from tests.rig.database import Database
-from tests.rig.mind import Installation, another
+from tests.rig.mind import ROOT, Installation, another
 
 DAY, ANN = date(2026, 3, 18), "@ann:hs.test"
 SECRET = "sk-or-v1-0123456789abcdef"
@@ -188,3 +191,37 @@ async def write_at(past: Installation, connection: asyncpg.Connection, file: Pat
     """A backup as the Memtrix of that schema would have written it."""
     with closing(Writer(file)) as writer:
         await fill(writer, connection, config.load(past.config), past.config, False)
+
+
+def taken_there(place: Installation) -> set[str]:
+    """The files that are where they belong."""
+    return {name for name, data in place.files().items() if data is not None and STAGE not in name}
+
+
+async def test_killed_at_any_moment(old: Installation, new: Installation, tmp_path: Path) -> None:
+    """Whenever a restore dies, the same command brings all of it back in the end."""
+    file = tmp_path / "mind.backup"
+    await old.run("backup", file)
+    told = ""
+    for seconds in (0.8, 1.2, 1.5, 1.8, 2.1, 2.5, 3.0, 4.0, 600.0):
+        command = *(sys.executable, "-m", "memtrix_as", "restore", str(file)), "-c", new.config
+        child = await asyncio.create_subprocess_exec(
+            *map(str, command), env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            told = (await asyncio.wait_for(child.communicate(), seconds))[0].decode()
+            break
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+        if await new.fetch("select from pg_tables where tablename = 'agents'"):
+            pool = await connect(new.dsn)
+            filled = await restored.content(pool)
+            assert not filled or await restored.read(pool)
+            assert filled or not taken_there(new), "no files without their rows"
+            await pool.close()
+    assert "Restored" in told or "Finished" in told or "is in use" in told
+    assert new.files() == taken(old.files())
+    after, before = await new.rows(), await old.rows()
+    assert {**after, "rooms": before["rooms"]} == before

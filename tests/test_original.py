@@ -16,7 +16,9 @@ from tests.rig.database import Database
 from tests.rig.mind import Installation
 
 ANN = "@ann:hs.test"
-JOURNAL = "# Memory 2026-03-18\n\n## Conversations\n\n- Ann's boat is called Nessie.\n\n## Decisions\n"
+JOURNAL = (
+    "# Memory 2026-03-18\n\n## Conversations\n\n- Ann's boat is called Nessie.\n\n## Decisions\n"
+)
 TOLD: dict[str, Any] = {
     "main-agent": {"name": "Jarvis", "model": "big", "matrix_access_token": "syt_secret_main"},
     "agents": {

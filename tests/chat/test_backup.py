@@ -1,12 +1,16 @@
 """Backup, wipe, restore: the same mind goes on where it was, and answers nothing twice."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memtrix_as.backup.files import STAGE
+from memtrix_as.db import restored
 from memtrix_as.db.pool import connect
+from memtrix_as.errors import DatabaseError
 from memtrix_as.memory.embedder import RemoteEmbedder
 from memtrix_as.memory.search import search
 from memtrix_as.testing import ScriptedModel
@@ -22,7 +26,7 @@ from tests.rig.stage import Stage
 
 FACTS = {
     "Our sailing boat is called Nessie and lies in Flensburg.": "what is the name of our ship?",
-    "My sister Clara is allergic to walnuts.": "which food must my sibling not eat?",
+    "My sister Clara is allergic to walnuts.": "who has an allergy to nuts?",
     "The alarm code of the cabin is 4711.": "alarm code",
     "On Fridays I play chess with Otto.": "whom do I play board games with?",
 }
@@ -81,7 +85,7 @@ async def test_backup_wipe_restore(
     ann = await stage.person("ann")
     chat, busy, asking = [await stage.chat(ann) for _ in range(3)]
     for fact in FACTS:
-        await tell(chat, model, fact)
+        await tell(await stage.chat(ann), model, fact)
     await make(chat, model)
     await chat.send("/verbose on")
     await chat.notice()
@@ -140,10 +144,10 @@ async def goes_on(chat: Chat, busy: Chat, asking: Chat, stage: Stage, model: Scr
     model.says("Nessie.")
     assert await chat.ask("what is she called?") == "Nessie."
     last = str(model.requests[-1].messages)
-    assert "You speak like a sailor." in last and "Clara is allergic" in last
+    assert "You speak like a sailor." in last and "Call him Dennis" in last
     replies = ["The first answer.", "The second answer.", "The third answer.", "I am back."]
     assert busy.replies() == replies
-    assert chat.replies() == [*["Noted."] * len(FACTS), "Dennis is ready!", "A list.", "Nessie."]
+    assert chat.replies() == ["Dennis is ready!", "A list.", "Nessie."]
     assert asking.replies() == ["Gone."]
 
 
@@ -181,6 +185,19 @@ async def test_what_was_not_answered_is(stage: Stage, model: ScriptedModel, tmp_
     await process.stop()
 
 
+async def unfinished(service: Service, stage: Stage, *files: str) -> None:
+    """As a crash leaves it that comes when the database is filled and these files are not there."""
+    work = service.folder / "workspace"
+    (work / STAGE).mkdir()
+    for file in files:
+        (work / file).rename(work / STAGE / file)
+    pool = await connect(stage.database.dsn)
+    was = await restored.read(pool)
+    assert was and was.placed
+    await restored.write(pool, replace(was, placed=False))
+    await pool.close()
+
+
 @only("direct")
 async def test_a_restore_that_was_cut_short(
     minded: Service, stage: Stage, model: ScriptedModel, tmp_path: Path
@@ -194,17 +211,14 @@ async def test_a_restore_that_was_cut_short(
     await place(minded, stage).run("backup", other)
     await minded.stop()
     await wipe(minded, stage)
-    # A folder cannot take the place of one that has something in it: the end fails.
-    in_the_way = minded.folder / "workspace" / "SOUL.md"
-    in_the_way.mkdir(parents=True)
-    told = await place(minded, stage).run("restore", file, status=1)
-    assert "cannot be written" in told
-    with pytest.raises(Exception, match="restore works on this installation, or was cut short"):
+    await place(minded, stage).run("restore", file)
+    await unfinished(minded, stage, "SOUL.md")
+    with pytest.raises(DatabaseError, match="restore works on this installation, or was cut short"):
         await minded.start()
     assert "restore of another backup" in await place(minded, stage).run("restore", other, status=1)
-    in_the_way.rmdir()
     assert "Finished the restore" in await place(minded, stage).run("restore", file)
-    assert in_the_way.read_text() == "You speak like a sailor.\n"
+    soul = minded.folder / "workspace" / "SOUL.md"
+    assert soul.read_text() == "You speak like a sailor.\n"
     await minded.start()
     model.says("Nessie.")
     assert await chat.ask("what is she called?") == "Nessie."
