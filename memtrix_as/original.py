@@ -29,7 +29,7 @@ from memtrix_as.journal_files import Means
 from memtrix_as.memory import core_files
 from memtrix_as.memory.core_files import CORE_FILES
 from memtrix_as.memory.persona import TEMPLATES, Persona
-from memtrix_as.workspace import Workspaces
+from memtrix_as.workspace import Workspaces, paths
 from memtrix_as.workspace.folder import Workspace
 
 MEMORY = "memory"  # the folder of the journals
@@ -267,11 +267,9 @@ def _copy_core(to: Path, file: File) -> None:
 
 
 def _copy_plain(home: Workspace, file: File) -> None:
+    paths.parts(file.path)  # an agent could not use what it cannot name
     folder, _, name = file.path.rpartition("/")
     with open(os.open(file.source, _FILE), "rb") as source:
-        if not folder:
-            home.write(name, source.read(), replace=file.fate == "replaced")
-            return
         with home.incoming(folder, name, replace=True) as out:
             while data := source.read(1 << 20):
                 out.write(data)

@@ -13,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from memtrix_as import config
+from memtrix_as import database as databases
 from memtrix_as.backup.archive import Writer
 from memtrix_as.backup.files import STAGE
 from memtrix_as.backup.write import fill
@@ -110,6 +111,33 @@ async def test_there_and_back(old: Installation, new: Installation, tmp_path: Pa
     )
     assert await new.fetch(keys) == await old.fetch(keys)
     assert not await new.fetch("select from pg_trigger where tgenabled <> 'O'")
+
+
+async def test_after_a_first_start_and_without_a_superuser(
+    old: Installation, postgres: Database, tmp_path: Path
+) -> None:
+    """What a first start makes is nobody's mind; and the database's owner is enough."""
+    file = tmp_path / "mind.backup"
+    await old.run("backup", file)
+    await postgres.fetch("drop role if exists plain")
+    await postgres.fetch("create role plain login password 'plain-password'")
+    new = await another(postgres, "elsewhere3", tmp_path / "new", version="")
+    await new.fetch("create extension vector")
+    await postgres.fetch("alter database elsewhere3 owner to plain")
+    at = new.dsn.partition("@")[2]
+    new.dsn = new.values["appservice"]["database"] = f"postgresql://plain:plain-password@{at}"
+    await databases.migrate(new.dsn)
+    pool, loaded = await connect(new.dsn), config.load(new.config)
+    await agents.keep_main(pool, agents.main(loaded))
+    await Persona(pool, loaded).keep("memtrix")
+    await pool.close()
+    (new.folder / "workspace" / "attachments").mkdir()
+    assert "Restored" in await new.run("restore", file)
+    assert new.files() == taken(old.files())
+    before = await old.rows()
+    assert {**await new.rows(), "rooms": before["rooms"]} == before
+    await postgres.fetch("drop database elsewhere3 with (force)")
+    await postgres.fetch("drop role plain")
 
 
 async def test_the_configuration_comes_without_secrets(

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 RESTORING = 0x4D580004  # the advisory lock of a restore while it works
-LIVE = 0x4D58  # the class of the workers' locks (db/queue.py)
 
 # What an installation has that is in use; a table may not be there in an older schema.
 CONTENT = {
@@ -84,20 +83,6 @@ async def running(db: Any) -> bool:
                 and database = (select oid from pg_database where datname = current_database()))
             """,
             RESTORING,
-        )
-    )
-
-
-async def served(db: Any) -> bool:
-    """Whether a service works on the database."""
-    return bool(
-        await db.fetchval(
-            """
-            select exists (select from pg_locks where locktype = 'advisory' and objsubid = 2
-                and classid = $1::bigint::oid
-                and database = (select oid from pg_database where datname = current_database()))
-            """,
-            LIVE,
         )
     )
 

@@ -21,7 +21,10 @@ AT_ONCE = 8  # rooms
 
 
 async def settle(client: Client, pool: Pool) -> None:
-    """See that nothing is answered a second time; waits for the homeserver if it must."""
+    """See that nothing is answered a second time; waits for the homeserver if it must.
+
+    HomeserverError when it does not accept our token.
+    """
     known = await restored.read(pool)
     if known is None or known.settled:
         return
@@ -43,6 +46,8 @@ async def _room(client: Client, pool: Pool, seats: Sequence[Seat], known: Restor
     try:
         events = await _since(client, pool, seats[0], known)
     except HomeserverError as exc:
+        if exc.status == 401:  # our token: no room would tell anything
+            raise
         log.warning("Cannot see what was answered in %s: %s", seats[0].room_id, exc)
         return
     ours = {seat.user_id: seat.agent for seat in seats}
