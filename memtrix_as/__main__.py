@@ -4,14 +4,26 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
-from memtrix_as import __version__, config, journal_files
+from memtrix_as import __version__, config, journal_files, original
 from memtrix_as.app import App
+from memtrix_as.backup import restore as restoring
+from memtrix_as.backup import write as backing_up
 from memtrix_as.doctor import command as doctor
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
+
+# Each returns the exit status.
+COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
+    "journal": journal_files.main,
+    "doctor": doctor.main,
+    "backup": backing_up.main,
+    "restore": restoring.main,
+    "import": original.main,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -19,10 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config.clean_environment(sys.argv)
         options = _parser().parse_args(arguments)
-        if options.command == "journal":
-            sys.exit(asyncio.run(journal_files.main(options)))
-        elif options.command == "doctor":
-            sys.exit(asyncio.run(doctor.main(options)))
+        if options.command in COMMANDS:
+            sys.exit(asyncio.run(COMMANDS[options.command](options)))
         elif options.generate or options.command == "register":
             _register(options)
         else:
@@ -52,7 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     journal_files.arguments(journal)
     examine = commands.add_parser("doctor", help="find what is wrong, and tell how to mend it")
     doctor.arguments(examine)
-    for each in (run, register, journal, examine):
+    backup = commands.add_parser("backup", help="write the whole mind into one file")
+    backing_up.arguments(backup)
+    restore = commands.add_parser("restore", help="bring a backup into an empty installation")
+    restoring.arguments(restore)
+    bring_in = commands.add_parser("import", help="take over a Memtrix installation")
+    original.arguments(bring_in)
+    for each in (run, register, journal, examine, backup, restore, bring_in):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

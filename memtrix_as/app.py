@@ -29,6 +29,7 @@ from memtrix_as.documents.images import Images
 from memtrix_as.errors import ConfigError, DatabaseError, HomeserverError
 from memtrix_as.foreign import Broken
 from memtrix_as.health import Health
+from memtrix_as.matrix import aftermath
 from memtrix_as.matrix.appservice import Store, TransactionPort
 from memtrix_as.matrix.catchup import CatchUp
 from memtrix_as.matrix.channel import RoomChannel
@@ -112,6 +113,7 @@ class App:
         )
         queue = Queue(dsn, pool, dispatcher.drain, config.limits.concurrent_turns)
         await self._listen(port)
+        await aftermath.settle(client, pool)
         await self._be_watched(pool, queue)
         await queue.start()
         expiry = approvals.Expiry(means)

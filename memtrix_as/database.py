@@ -52,9 +52,13 @@ async def _running(folder: Path) -> str | None:
     return dsn
 
 
-async def migrate(dsn: str) -> None:
-    """`alembic upgrade head` in a process of its own: its libraries are not needed afterwards."""
-    command = [sys.executable, "-m", "alembic", "-x", "database=stdin", "upgrade", "head"]
+async def migrate(dsn: str, version: str = "head", *, down: bool = False) -> None:
+    """`alembic upgrade head` in a process of its own: its libraries are not needed afterwards.
+
+    `down` goes back to an older version, and loses what that has no place for.
+    """
+    step = "downgrade" if down else "upgrade"
+    command = [sys.executable, "-m", "alembic", "-x", "database=stdin", step, version]
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=ROOT,

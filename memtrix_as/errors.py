@@ -17,6 +17,10 @@ class LocalPartError(MemtrixError):
     """A part that we start ourselves (PostgreSQL, the development homeserver) did not come up."""
 
 
+class BackupError(MemtrixError):
+    """A backup cannot be made, read or brought back; what was there before is still there."""
+
+
 class LostTurn(MemtrixError):
     """Another process, or the human, has ended this turn meanwhile: drop what was done."""
 

@@ -35,7 +35,9 @@ _NAME = re.compile(r"\d{4}-\d\d-\d\d\.md")
 
 
 @dataclass(frozen=True)
-class _Means:
+class Means:
+    """What reading and writing journals takes."""
+
     config: Config
     pool: Pool
     journals: Journals
@@ -60,17 +62,18 @@ async def main(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
     config.setup_logging(settings)
     logging.getLogger().setLevel(logging.WARNING)
-    folder, people = _folder(options), _people(options.people)
-    async with _opened(settings, options.agent) as means:
+    folder, people = _folder(options), known_to(options.people)
+    async with opened(settings, options.agent) as means:
         if options.action == "export":
             return await _export(means, folder)
-        known = people or await _owner(means)
-        wrong = await _import(means, folder, known)
-        await _embed(means)
+        known = people or await owner_of(means)
+        wrong = await bring_in(means, folder, known)
+        await embed(means)
         return wrong
 
 
-def _people(given: Sequence[str]) -> tuple[str, ...]:
+def known_to(given: Sequence[str]) -> tuple[str, ...]:
+    """The people whom `--for` names; JournalError for what is nobody's name."""
     named = []
     for who in given:
         try:
@@ -95,7 +98,8 @@ def _folder(options: argparse.Namespace) -> Path:
 
 
 @asynccontextmanager
-async def _opened(settings: Config, name: str | None) -> AsyncIterator[_Means]:
+async def opened(settings: Config, name: str | None) -> AsyncIterator[Means]:
+    """The database, for the journals of the agent with this name; None for the main one's."""
     async with database.opened(settings) as dsn:
         pool = await connect(dsn)
         try:
@@ -104,7 +108,7 @@ async def _opened(settings: Config, name: str | None) -> AsyncIterator[_Means]:
             await agents.keep_main(pool, agents.main(settings))
             agent = await _agent(pool, name)
             with Progress(console=Console(stderr=True), transient=True) as progress:
-                yield _Means(settings, pool, Journals(pool, settings), agent, progress)
+                yield Means(settings, pool, Journals(pool, settings), agent, progress)
         finally:
             await pool.close()
 
@@ -122,12 +126,13 @@ async def _agent(pool: Pool, name: str | None) -> Agent:
     raise JournalError(f"There is no agent {name!r}. There are: {names}.")
 
 
-async def _owner(means: _Means) -> tuple[str, ...]:
+async def owner_of(means: Means) -> tuple[str, ...]:
+    """Who may know what does not say so itself: the owner, everybody while there is none."""
     found = means.config.memory.owner or await owner.get(means.pool)
     return (found,) if found else ("*",)
 
 
-async def _export(means: _Means, folder: Path) -> int:
+async def _export(means: Means, folder: Path) -> int:
     days = await means.journals.days(means.agent.name, None)
     task = means.progress.add_task("Writing", total=len(days))
     written = 0
@@ -175,8 +180,9 @@ def _write(path: Path, text: str) -> bool:
     return True
 
 
-async def _import(means: _Means, folder: Path, people: tuple[str, ...]) -> int:
-    days, passed, wrong = _sorted(folder)
+async def bring_in(means: Means, folder: Path, people: tuple[str, ...]) -> int:
+    """Read a folder of days in, and tell of it; returns the exit status."""
+    days, passed, wrong = days_of(folder)
     counts: Counter[str] = Counter()
     task = means.progress.add_task("Reading", total=len(days))
     for day, path in days:
@@ -208,7 +214,7 @@ async def _import(means: _Means, folder: Path, people: tuple[str, ...]) -> int:
     return 1 if wrong else 0
 
 
-def _sorted(folder: Path) -> tuple[list[tuple[date, Path]], list[str], list[str]]:
+def days_of(folder: Path) -> tuple[list[tuple[date, Path]], list[str], list[str]]:
     """The files of days; what else there is; and what is wrong."""
     days, passed, wrong = [], [], []
     for path in sorted(folder.iterdir()):
@@ -254,7 +260,7 @@ def _entries(text: str, day: date, people: tuple[str, ...]) -> list[Entry]:
     return found
 
 
-async def _embed(means: _Means) -> None:
+async def embed(means: Means) -> None:
     """Let every passage have its vector before we return."""
     model = embedder.from_config(means.config)
     if model is None:

@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
 ASSEMBLERS = {
-    *("__init__", "__main__", "app", "journal_files", "doctor", "testing", "terminal", "admin")
+    *("__init__", "__main__", "app", "backup", "doctor", "journal_files", "original"),
+    *("testing", "terminal", "admin"),
 }
 
 # Libraries that one part keeps to itself, so that it can be replaced there.

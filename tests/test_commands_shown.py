@@ -36,6 +36,10 @@ RUN_BY = {
     "memtrix-as journal import journals -c config.yaml --agent dennis --for @ann:memtrix.local": (
         "test_journal_files.py"
     ),
+    "memtrix-as backup memtrix.backup -c config.yaml": "test_backup.py",
+    "memtrix-as restore memtrix.backup -c config.yaml": "test_backup.py",
+    "memtrix-as import old-memtrix --dry-run -c config.yaml": "test_original.py",
+    "memtrix-as import old-memtrix --for @ann:memtrix.local -c config.yaml": "test_original.py",
     "MEMTRIX_CONFIG=config.yaml alembic upgrade head": "test_migrating_there_and_back",
 }
 BENCHMARK = re.compile(r"^python -m tests\.benchmarks\.\w+\b")

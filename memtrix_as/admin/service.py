@@ -1,6 +1,7 @@
 """The service itself: how it is, what it is made of, how to make a copy of all that it knows."""
 
 import platform
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 
@@ -18,20 +19,15 @@ from memtrix_as.memory.keeper import Keeper
 MEGABYTE = 1_000_000
 
 BACKUP = """\
-There is no `backup` command yet. Until there is, this makes a copy by hand; do it while the \
-service is stopped, so that all parts belong together:
-
-{database}
-2. Copy these folders: {folders}.
-3. Copy {config} and the registration. They hold secrets: keep the copy where only you can read it.
-
-To go back, put all of it in its place again and start the service."""
-EMBEDDED = "1. Copy the folder {data}, in which the database is."
-SERVER = """\
-1. Write the database into a file, with its address as it stands in `appservice.database`:
+On the machine that I run on, this writes all that the agents know into one file, while I go on:
 
 {command}
-"""
+
+In it are the database, {folders}, and the settings without secrets. Keep {config} and the \
+registration apart from it: they hold the secrets. The file holds all that was said, so keep it \
+where only you can read it.
+
+To go back, stop me, give an empty database and empty folders, and run the same with `restore`."""
 
 
 @command("status", "shows how the service is, and what it is doing")
@@ -101,12 +97,10 @@ async def told(ask: Callable[[], Awaitable[str | None]]) -> str:
 async def backup(call: Call) -> str:
     config = call.means.config
     start: Start = call.get(Start)
-    embedded = config.appservice.database == "embedded"
-    data = code(config.data_directory.absolute(), 300)
-    command = block('pg_dump --format=custom --file=memtrix.dump "$DATABASE"')
+    path = shlex.quote(str(start.path.absolute())) if start.path else "config.yaml"
     folders = [config.workspace_directory, config.agents_directory]
     return BACKUP.format(
-        database=EMBEDDED.format(data=data) if embedded else SERVER.format(command=command),
-        folders=", ".join(code(folder.absolute(), 300) for folder in folders),
+        command=block(f"memtrix-as backup memtrix.backup -c {path}"),
+        folders=" and ".join(code(folder.absolute(), 300) for folder in folders),
         config=code(start.path.absolute(), 300) if start.path else "the configuration",
     )

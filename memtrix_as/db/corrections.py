@@ -93,7 +93,7 @@ async def stop(connection: Connection, lane: str, turn_id: int) -> None:
     await queue.abort(connection, lane)
 
 
-async def end(connection: Connection, turn_id: int) -> None:
+async def end(connection: Connection, turn_id: int, why: str = "stopped by the human") -> None:
     """The same for a turn that nobody works on at the moment."""
     await approvals.close(connection, turn_id)
     await unask(connection, turn_id)
@@ -104,20 +104,22 @@ async def end(connection: Connection, turn_id: int) -> None:
     await connection.execute(
         """
         insert into messages (session_id, turn_id, role, text, call_id, failed, tokens)
-        select m.session_id, m.turn_id, 'tool', 'Stopped by the human.', c->>'id', true, 10
+        select m.session_id, m.turn_id, 'tool', $2 || '.', c->>'id', true, 10
         from messages m, jsonb_array_elements(m.calls) c
         where m.id = (select max(id) from messages where turn_id = $1 and role = 'assistant')
           and not exists (select from messages r
                           where r.turn_id = $1 and r.id > m.id and r.call_id = c->>'id')
         """,
         turn_id,
+        why.capitalize(),
     )
     await connection.execute(
         """
         insert into messages (session_id, turn_id, role, text, tokens)
-        select session_id, id, 'assistant', '(stopped by the human)', 10 from turns where id = $1
+        select session_id, id, 'assistant', '(' || $2 || ')', 10 from turns where id = $1
         """,
         turn_id,
+        why,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from memtrix_as.db import restored
 from memtrix_as.errors import DatabaseError
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -100,7 +101,16 @@ async def tables(pool: Pool) -> tuple[str | None, str]:
 
 
 async def check(pool: Pool) -> None:
-    """Raise DatabaseError unless the schema is the one that this version was written for."""
+    """Raise DatabaseError unless the schema is the one that this version was written for.
+
+    Also while a restore has not come to its end.
+    """
+    last = await restored.read(pool)
+    if await restored.running(pool) or (last and not last.placed):
+        raise DatabaseError(
+            "A restore works on this installation, or was cut short: wait for its end, or run "
+            "`memtrix-as restore FILE` with the same file once more."
+        )
     found, wanted = await tables(pool)
     if found != wanted:
         state = f"at version {found}" if found else "empty"

@@ -179,6 +179,20 @@ async def lock_worker(connection: Connection, worker_id: int) -> None:
     await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
 
 
+async def served(db: Connection | Pool) -> bool:
+    """Whether any worker lives."""
+    return bool(
+        await db.fetchval(
+            """
+            select exists (select from pg_locks where locktype = 'advisory' and objsubid = 2
+                and classid = $1::bigint::oid
+                and database = (select oid from pg_database where datname = current_database()))
+            """,
+            WORKER_LOCKS,
+        )
+    )
+
+
 async def unlock(connection: Connection) -> None:
     """Give the lock back, unless it went with its connection."""
     if not connection.is_closed():

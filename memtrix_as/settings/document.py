@@ -23,6 +23,11 @@ def read(path: Path) -> dict[str, Any]:
     return _load(YAML(typ="safe", pure=True), path)
 
 
+def parse(text: str) -> dict[str, Any]:
+    """A document that `dump` wrote."""
+    return dict(YAML(typ="safe", pure=True).load(text))
+
+
 def change(path: Path, values: Mapping[str, Any]) -> None:
     """Set values by dotted key, keeping comments and order; the file becomes mode 0600."""
     yaml = _round_trip()

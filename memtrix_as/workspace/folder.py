@@ -140,7 +140,7 @@ class Workspace:
         `replace`: exactly this name, whatever has it.
         """
         # What goes wrong in the body is told there: a lost connection is an OSError as well.
-        with self._folder(list(paths.parts(folder)), folder, make=True) as at:
+        with self._folder(list(paths.parts(folder, root=True)), folder, make=True) as at:
             with _partial(at, folder) as (temporary, fd):
                 file = Incoming(name, fd)
                 yield file

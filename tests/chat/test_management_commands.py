@@ -25,7 +25,10 @@ async def test_of_the_service(office: Chat, stopped: Service, stage: Stage) -> N
     version = await types(office, "version")
     assert "Matrix v1" in version and "PostgreSQL:** 1" in version and "pgvector:** 0" in version
     backup = await types(office, "backup")
-    assert "pg_dump" in backup and str(stopped.folder / "workspace") in backup
+    assert (
+        "memtrix-as backup memtrix.backup -c" in backup
+        and str(stopped.folder / "workspace") in backup
+    )
     assert stopped.settings["appservice"]["database"] not in backup, "it has a password"
     permissions = await types(office, "permissions")
     assert office.human.user_id in permissions and "admin" in permissions

@@ -1,0 +1,1 @@
+"""`backup` and `restore`: the whole mind in one file, and back."""
