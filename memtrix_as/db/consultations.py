@@ -140,9 +140,9 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> No
         room_id = pair(item.agent, a.people)
         await furnish(connection, room_id, a.people)
         payload = {"sender": item.agent, "question": clean(a.question)}
-        arrival = Arrival(
-            inbox.consults(a.asked), KIND, room_id, a.asked, None, payload, tuple(a.people)
-        )
+        behind = await root(connection, a.root_id)
+        lane = inbox.consults(a.asked, behind.place.room_id if behind else "")
+        arrival = Arrival(lane, KIND, room_id, a.asked, None, payload, tuple(a.people))
         await inbox.put(connection, [arrival])
         row = await connection.fetchrow(
             f"""
@@ -276,10 +276,10 @@ async def to_agent(connection: Connection, agent: str) -> list[Consultation]:
 async def note(connection: Connection, c: Consultation, human: str, text: str, tokens: int) -> None:
     """Tell the asked agent of it in its newest session with this human alone, if there is one."""
     await connection.execute(
-        """
+        f"""
         with newest as (
             select s.id from sessions s
-            where s.agent = $1 and s.ended_at is null and left(s.room_id, 1) = '!'
+            where s.agent = $1 and s.ended_at is null and left(s.room_id, 1) <> '{AMONG_AGENTS}'
               and exists (select from messages where session_id = s.id)
               and array(select user_id from members m where m.room_id = s.room_id
                         and user_id not in (select user_id from agents)) = array[$2]
