@@ -11,6 +11,7 @@ from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
+from memtrix_as.terminal import command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         if options.command == "journal":
             sys.exit(asyncio.run(journal_files.main(options)))
+        elif options.command == "chat":
+            sys.exit(asyncio.run(command.main(options)))
         elif options.generate or options.command == "register":
             _register(options)
         else:
@@ -47,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     register = commands.add_parser("register", help="write the registration, as -g does")
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
-    for each in (run, register, journal):
+    chat = commands.add_parser("chat", help="talk with the agent here, in the terminal")
+    command.arguments(chat)
+    for each in (run, register, journal, chat):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

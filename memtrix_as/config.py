@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
@@ -354,9 +354,16 @@ def environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def setup_logging(config: Config) -> None:
-    """Log to stderr as `logging:` says, with every known secret taken out."""
-    settings = config.logging
+def setup_logging(config: Config, *, to: TextIO | None = None, level: str | None = None) -> None:
+    """Log to stderr as `logging:` says, with every known secret taken out.
+
+    `to` is for who keeps stderr for something else, and `level` for who keeps it quiet.
+    """
+    settings: Mapping[str, Any] = config.logging
+    if to is not None:
+        known = {key: value for key, value in settings.items() if key in ("level", "loggers")}
+        settings = {} if "version" in settings else known
+        settings = {"level": level} if level else settings
     for name in _QUIET:  # aiohttp.access would print the homeserver's token with each request
         logging.getLogger(name).setLevel(logging.WARNING)
     if "version" in settings:
@@ -365,9 +372,9 @@ def setup_logging(config: Config) -> None:
         except (ValueError, TypeError, AttributeError, ImportError) as exc:
             raise ConfigError(redact(f"logging: {exc.__cause__ or exc}")) from exc
     else:
-        handler: logging.Handler = logging.StreamHandler()
+        handler: logging.Handler = logging.StreamHandler(to)
         style = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-        if sys.stderr.isatty():
+        if to is None and sys.stderr.isatty():
             console = Console(stderr=True)
             handler = RichHandler(console=console, show_path=False, log_time_format="%X")
             style = "%(name)s: %(message)s"
