@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -33,23 +33,41 @@ class PromptScreen:
         self._growing: tuple[str, str] | None = None
         self._tail = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._gone = False
+        self._typed: asyncio.Queue[str | None] = asyncio.Queue()
         self._session: PromptSession[str] = PromptSession(
             message=self._message, history=history, key_bindings=self._keys()
         )
 
     async def lines(self) -> AsyncIterator[str]:
-        """What the human types, until they leave."""
-        while not self._gone:
-            try:
-                line = await self._session.prompt_async()
-            except EOFError:
-                return
-            if line.strip():
+        """What the human types, until they leave.
+
+        One prompt for all of it: between two the terminal itself would echo keys, and obey some.
+        """
+        prompt = asyncio.create_task(self._session.prompt_async())
+        prompt.add_done_callback(lambda _: self._typed.put_nowait(None))
+        try:
+            while (line := await self._typed.get()) is not None:
                 yield line
+        finally:
+            prompt.cancel()
+            with suppress(EOFError, asyncio.CancelledError):
+                await prompt
 
     async def show(self, shown: Shown) -> None:
-        await run_in_terminal(lambda: self.put(shown))
+        self._above(lambda: self.put(shown))
+
+    def _above(self, write: Callable[[], None]) -> None:
+        """Write something for good, above the line that is being edited."""
+        app = self._session.app
+        if not app.is_running:
+            write()
+            return
+        app.renderer.erase()
+        write()
+        self._console.file.flush()
+        app.renderer.reset()
+        app.renderer.request_absolute_cursor_position()
+        app.invalidate()
 
     def say(self, text: str) -> None:
         """A word of our own, while nobody types."""
@@ -65,9 +83,8 @@ class PromptScreen:
             self._timer = asyncio.get_running_loop().call_later(delay, self._redraw)
 
     def leave(self) -> None:
-        self._gone = True
         if self._session.app.is_running:
-            self._session.app.exit(exception=EOFError)
+            self._session.app.exit(exception=EOFError())
 
     def put(self, shown: Shown) -> None:
         """Write it where the cursor is."""
@@ -105,13 +122,24 @@ class PromptScreen:
         self._session.app.invalidate()
 
     def _message(self) -> ANSI:
-        # What has been entered stays as it is: the growing answer is no part of it.
-        return ANSI(PROMPT if get_app().is_done else self._tail + PROMPT)
+        # What stays when they leave is the line alone.
+        return ANSI(PROMPT if self._session.app.is_done else self._tail + PROMPT)
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
 
+        @keys.add("enter")
+        def enter(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            line = buffer.text
+            buffer.append_to_history()
+            buffer.reset()
+            if line.strip():
+                self._above(lambda: self._console.print(Text(harmless(PROMPT + line))))
+                self._typed.put_nowait(line)
+
         @keys.add("c-c")
+        @keys.add("<sigint>")
         def stop(event: KeyPressEvent) -> None:
             async def interrupt() -> None:
                 if not await self._interrupt():

@@ -1,25 +1,25 @@
 """`memtrix-as chat` at a real pseudo-terminal, or at pipes."""
 
 import asyncio
+import codecs
 import fcntl
-import json
 import os
 import pty
-import re
 import signal
 import struct
 import sys
 import termios
 from pathlib import Path
-from typing import Any
 
+from tests.rig.glass import Glass
 from tests.rig.settings import settings, tokens, write
 from tests.rig.waiting import PATIENCE, Waiting
 
 ROOT = Path(__file__).parents[2]
 ANN, BEN = "@ann:hs.test", "@ben:hs.test"
 READY = "Ctrl-D leaves"
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_=>])")
+WIDTH = 100
+EDITING = b"\x1b[?2004h"  # bracketed paste, which the line's editor switches on
 
 
 class Installation:
@@ -47,6 +47,7 @@ class Installation:
         self.open.append(terminal)
         await terminal.start(self.command(*arguments), self.folder, self.environment() | env)
         await terminal.shows(ready)
+        await terminal.edits()
         return terminal
 
     async def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
@@ -69,18 +70,20 @@ class Installation:
 
 
 class Terminal(Waiting):
-    """What a human types and sees; `text` is all that was written, without colours and motions."""
+    """What a human types and sees; `text` is what stands there, without colours."""
 
     def __init__(self) -> None:
         super().__init__()
         self.raw = b""
-        self.seen = 0  # of the text, up to where a test has looked
+        self.mark = 0  # of the text, where the newest line that was typed stands
+        self._glass = Glass(WIDTH)
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._master = -1
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDTH, 0, 0))
         self._child = await asyncio.create_subprocess_exec(
             *command, cwd=folder, env=env, stdin=slave, stdout=slave, stderr=slave,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), start_new_session=True,
@@ -90,14 +93,16 @@ class Terminal(Waiting):
 
     def _read(self) -> None:
         try:
-            self.raw += os.read(self._master, 65536)
+            data = os.read(self._master, 65536)
+            self.raw += data
+            self._glass.write(self._decode(data))
         except OSError:  # the other side is closed
             asyncio.get_running_loop().remove_reader(self._master)
         self.changed()
 
     @property
     def text(self) -> str:
-        return _ESCAPES.sub("", self.raw.decode(errors="replace")).replace("\r", "")
+        return self._glass.text
 
     def picture(self) -> str:
         return self.text[-3000:]
@@ -107,19 +112,24 @@ class Terminal(Waiting):
         os.write(self._master, text.encode())
 
     async def says(self, text: str, answer: str) -> str:
-        """A line, and what is shown after it up to `answer`."""
-        self.seen = len(self.text)
+        """A line, and what is shown from there up to `answer`."""
+        line = f"> {text}\n"
+        before = self.text.count(line)
         self.types(text + "\r")
+        await self.until(lambda: self.text.count(line) > before, f"{text!r} on the screen")
+        self.mark = self.text.rindex(line)
         return await self.shows(answer)
 
     async def shows(self, what: str, timeout: float = PATIENCE) -> str:
-        """Wait for words after what was seen already; what stood there up to them."""
+        """Wait for words below the last line that was typed; what stands there up to them."""
         found = await self.until(
-            lambda: self.text.find(what, self.seen) + 1, f"{what!r} on the screen", timeout
+            lambda: self.text.find(what, self.mark) + 1, f"{what!r} on the screen", timeout
         )
-        shown = self.text[self.seen : found - 1 + len(what)]
-        self.seen = found - 1 + len(what)
-        return shown
+        return self.text[self.mark : found - 1 + len(what)]
+
+    async def edits(self) -> None:
+        """Wait until keys are ours to interpret."""
+        await self.until(lambda: EDITING in self.raw, "a prompt")
 
     async def ends(self) -> int:
         """Wait for its end; the exit code."""
@@ -139,7 +149,3 @@ class Terminal(Waiting):
 
 def history(folder: Path) -> Path:
     return folder / "data" / f"terminal-{os.getuid()}" / "history"
-
-
-def copied(values: Any) -> Any:
-    return json.loads(json.dumps(values))
