@@ -42,9 +42,13 @@ async def furnish(pool: Pool, room_id: str, agent: Mapping[str, str], human: str
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is under way in a room: messages not answered, words not shown, open questions."""
+    """What is under way in a room: messages not answered, words not shown, open questions.
+
+    `overtaking` are those of the undone that do not wait for a question to be answered.
+    """
 
     undone: int
+    overtaking: int
     unsent: int
     questions: int
 
@@ -55,7 +59,7 @@ class Left:
     @property
     def asks(self) -> bool:
         """Whether nothing goes on before a human answers."""
-        return bool(self.questions) and not self.unsent
+        return bool(self.questions) and not self.unsent and not self.overtaking
 
 
 async def left(pool: Pool, room_id: str) -> Left:
@@ -63,6 +67,8 @@ async def left(pool: Pool, room_id: str) -> Left:
         """
         select (select count(*) from inbox where room_id = $1 and done_at is null
                 and kind in ('message', 'command', 'approval')) as undone,
+            (select count(*) from inbox where room_id = $1 and done_at is null
+             and kind in ('command', 'approval')) as overtaking,
             (select count(*) from outbox where room_id = $1 and sent_at is null
              and failed is null) as unsent,
             (select count(*) from approvals where room_id = $1 and state = 'open') as questions
@@ -92,6 +98,18 @@ async def question(pool: Pool, outbox_id: int) -> int | None:
         "select id from approvals where question_id = $1", outbox_id
     )
     return found
+
+
+async def asked(pool: Pool, room_id: str) -> list[tuple[int, str]]:
+    """Open questions that stood on a screen which may be gone: their numbers and words."""
+    rows = await pool.fetch(
+        """
+        select a.id, o.text from approvals a join outbox o on o.id = a.question_id
+        where a.room_id = $1 and a.state = 'open' and o.sent_at is not null order by a.id
+        """,
+        room_id,
+    )
+    return [(row["id"], row["text"]) for row in rows]
 
 
 async def abandon(pool: Pool, agent: str, room_id: str) -> bool:

@@ -89,9 +89,9 @@ class TerminalChat:
         """Show what waits in the lane, in order; noted as sent when it is on the screen."""
         async with self._lock:
             due = await outbox.waiting(self._pool, lane)
-            completed = {row.draft for row in due}
+            whole = {row.draft for row in due if row.kind == "text"}  # of drafts not shown yet
             for row in due:
-                shown = None if row.id in completed else await self._shown(row)
+                shown = None if row.id in whole else await self._shown(row)
                 if shown:
                     await self._screen.show(shown)
                 await outbox.sent(self._pool, row.id, [f"{AT_TERMINAL}{row.key}"])

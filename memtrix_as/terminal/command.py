@@ -91,6 +91,8 @@ async def _talk(settings: Config, wanted: Wanted) -> int:
             screen.say(WELCOME.format(agent=at.agent.display_name, human=wanted.human))
             if (await at.left()).undone:
                 screen.say(GOING_ON)
+            for question in at.asked:
+                await screen.show(question)
             async for line in screen.lines():
                 if line.strip() in LEAVING:
                     break
@@ -112,7 +114,7 @@ async def _enter(at: Seat, screen: Screen, line: str) -> None:
 
 async def _lines(settings: Config, wanted: Wanted) -> int:
     """A conversation with a pipe: each line is answered before the next is read."""
-    config.setup_logging(settings, to=sys.stderr, level="WARNING")
+    config.setup_logging(settings, to=sys.stderr, level="ERROR")
     screen = PlainScreen(sys.stdout)
     async with seat.taken(settings, wanted, screen, _tell) as at:
 
@@ -132,7 +134,7 @@ async def _lines(settings: Config, wanted: Wanted) -> int:
 
 
 async def _once(settings: Config, wanted: Wanted, question: str) -> int:
-    config.setup_logging(settings, to=sys.stderr, level="WARNING")
+    config.setup_logging(settings, to=sys.stderr, level="ERROR")
     if not question.strip():
         _tell("There is no question.")
         return USAGE

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.providers.catalog import Models
 from memtrix_as.terminal import who
 from memtrix_as.terminal.channel import TerminalChannel
-from memtrix_as.terminal.chat import Screen, TerminalChat
+from memtrix_as.terminal.chat import Screen, Shown, TerminalChat, typed
 from memtrix_as.terminal.door import Door
 from memtrix_as.tool import Channel
 from memtrix_as.workspace import Workspaces
@@ -56,6 +56,7 @@ class Seat:
     door: Door
     chat: TerminalChat
     keeper: Keeper
+    asked: Sequence[Shown]  # open questions that were shown before
 
     async def left(self) -> terminal.Left:
         return await terminal.left(self.pool, self.door.room_id)
@@ -98,13 +99,15 @@ async def taken(
         if wanted.passing:
             await terminal.begin_afresh(pool, agent.name, room_id)
         chat = TerminalChat(pool, screen, lambda name: _called(directory, name))
+        asked = await terminal.asked(pool, room_id)
+        again = [Shown("question", agent.display_name, typed(text), n) for n, text in asked]
         keeper = Keeper(pool, dsn, config)
         means = await _means(config, pool, stack, chat, keeper, directory)
         door = Door(pool, directory, room_id, wanted.human)
         await _work(config, dsn, stack, means, keeper, door, directory)
         if not wanted.passing:
             keeper.start()
-        yield Seat(pool, agent, door, chat, keeper)
+        yield Seat(pool, agent, door, chat, keeper, again)
 
 
 def _called(directory: Directory, agent: str) -> str:

@@ -41,13 +41,16 @@ class Installation:
         config = write(self.folder / "config.yaml", self.settings)
         return [sys.executable, "-m", "memtrix_as", "chat", "-c", str(config), *arguments]
 
-    async def sit_down(self, *arguments: str, ready: str = READY, **env: str) -> "Terminal":
-        """A human at a terminal, as soon as there is a prompt."""
+    async def sit_down(
+        self, *arguments: str, ready: str = READY, prompt: bool = True, patience: float = PATIENCE
+    ) -> "Terminal":
+        """A human at a terminal, as soon as it shows `ready`, and a prompt."""
         terminal = Terminal()
         self.open.append(terminal)
-        await terminal.start(self.command(*arguments), self.folder, self.environment() | env)
-        await terminal.shows(ready)
-        await terminal.edits()
+        await terminal.start(self.command(*arguments), self.folder, self.environment())
+        await terminal.shows(ready, patience)
+        if prompt:
+            await terminal.edits()
         return terminal
 
     async def run(self, *arguments: str, typed: str = "") -> tuple[int, str, str]:
@@ -60,7 +63,7 @@ class Installation:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             output, errors = await child.communicate(typed.encode())
         return child.returncode or 0, output.decode(), errors.decode()
 
@@ -130,6 +133,10 @@ class Terminal(Waiting):
     async def edits(self) -> None:
         """Wait until keys are ours to interpret."""
         await self.until(lambda: EDITING in self.raw, "a prompt")
+
+    @property
+    def ended(self) -> bool:
+        return self._child is None or self._child.returncode is not None
 
     async def ends(self) -> int:
         """Wait for its end; the exit code."""
