@@ -34,6 +34,9 @@ RUN_BY = {
     "memtrix-as journal import journals -c config.yaml --agent dennis --for @ann:memtrix.local": (
         "test_journal_files.py"
     ),
+    "memtrix-as chat -c config.yaml": "terminal/test_talk.py",
+    'memtrix-as chat -c config.yaml --once "What is on for today?"': "terminal/test_once.py",
+    "git log --oneline | memtrix-as chat -c config.yaml --once -": "terminal/test_once.py",
     "MEMTRIX_CONFIG=config.yaml alembic upgrade head": "test_migrating_there_and_back",
 }
 BENCHMARK = re.compile(r"^python -m tests\.benchmarks\.\w+\b")

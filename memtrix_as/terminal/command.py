@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -55,6 +56,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(options: argparse.Namespace) -> int:
     """Returns the exit code; every MemtrixError is a sentence to be told."""
+    work = asyncio.create_task(_main(options))
+    ended: list[int] = []
+
+    def end(signum: int) -> None:  # so that the terminal is left as it was
+        ended.append(signum)
+        work.cancel()
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(signum, end, signum)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if not ended:
+            raise
+        return 128 + ended[0]
+
+
+async def _main(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
     wanted = Wanted(
         who.human(settings, options.human), options.agent, passing=options.once is not None
@@ -145,7 +164,8 @@ async def _once(settings: Config, wanted: Wanted, question: str) -> int:
             _tell(told or "Nothing came of it.")
             return USAGE
         code = await _stopped_with_us(at, _answered(at, screen, event_id))
-        await at.keeper.catch_up()
+        with suppress(*DOWN):
+            await at.keeper.catch_up()
         return code
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from threading import Thread
 from typing import TextIO
 
@@ -30,6 +31,11 @@ def lines(source: TextIO) -> AsyncIterator[str]:
     return given()
 
 
+def write(text: str, output: TextIO) -> None:
+    with suppress(BrokenPipeError):  # nobody reads any more: it counts as said
+        print(text, file=output, flush=True)
+
+
 class PlainScreen:
     """Shows whole messages, one below the other."""
 
@@ -38,7 +44,7 @@ class PlainScreen:
         self.gone = False  # the agent has said goodbye
 
     async def show(self, shown: Shown) -> None:
-        print(plain(shown), end="\n\n", file=self._output, flush=True)
+        write(f"{plain(shown)}\n", self._output)
 
     def grow(self, agent: str, text: str | None) -> None:
         """What is not whole is not shown."""
@@ -61,7 +67,7 @@ class OnceScreen:
         if shown.kind == "question":
             self.asked.append(shown.number)
         output = sys.stdout if shown.kind in self._answers else sys.stderr
-        print(plain(shown), file=output, flush=True)
+        write(plain(shown), output)
 
     def grow(self, agent: str, text: str | None) -> None:
         """A script reads the whole."""

@@ -144,6 +144,12 @@ class Terminal(Waiting):
         async with asyncio.timeout(PATIENCE):
             return await self._child.wait()
 
+    async def hangs_up(self) -> int:
+        """Its window is closed; the exit code."""
+        assert self._child
+        self._child.send_signal(signal.SIGHUP)
+        return await self.ends()
+
     async def kill9(self) -> None:
         if self._child and self._child.returncode is None:
             self._child.send_signal(signal.SIGKILL)

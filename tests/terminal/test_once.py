@@ -3,11 +3,9 @@
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from memtrix_as.testing import ScriptedModel
 from tests.rig.database import Database
-from tests.rig.terminal import ANN, BEN, Installation
+from tests.rig.terminal import Installation
 
 
 async def test_the_answer_is_on_stdout(installation: Installation, model: ScriptedModel) -> None:
@@ -103,22 +101,10 @@ async def test_lines_of_a_pipe_are_answered_one_by_one(
     assert output.index("Hello.") < output.index("(question ") < output.index("Gone.")
 
 
-@pytest.mark.parametrize(
-    ("permissions", "arguments", "told"),
-    [
-        ({"hs.test": "user"}, (), "memory.owner"),
-        ({ANN: "admin", BEN: "admin"}, (), "several administrators"),
-        ({ANN: "admin"}, ("--as", BEN), f"gives {BEN} nothing"),
-        ({ANN: "admin"}, ("--as", "ann"), "whole Matrix id"),
-        ({ANN: "admin"}, ("--agent", "Olga"), "no agent 'Olga'"),
-    ],
-)
-async def test_who_and_whom(
-    installation: Installation, permissions: dict[str, str], arguments: tuple[str, ...], told: str
-) -> None:
-    installation.settings["permissions"] = permissions
-    code, output, errors = await installation.run("--once", "hello", *arguments)
-    assert (code, output) == (1, "") and told in errors and "Traceback" not in errors
+async def test_an_agent_that_is_not_there(installation: Installation) -> None:
+    code, output, errors = await installation.run("--once", "hello", "--agent", "Olga")
+    assert (code, output) == (1, "") and "no agent 'Olga'" in errors
+    assert "Traceback" not in errors
 
 
 async def test_without_a_database(installation: Installation, tmp_path: Path) -> None:

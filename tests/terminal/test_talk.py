@@ -162,3 +162,15 @@ async def test_killed_in_the_middle_it_goes_on(
         return [row["text"] for row in rows] == ["The whole answer.", "Another.", "The last."]
 
     assert await eventually(settled, "three answers")
+
+
+async def test_a_closed_window_leaves_it_undone(
+    installation: Installation, model: ScriptedModel, database: Database
+) -> None:
+    first = await installation.sit_down()
+    model.says("Half an ans", hold=True).says("The whole answer.")
+    await first.says("a question", "Half an ans")
+    assert await first.hangs_up() == 129
+    assert b"\x1b[?2004l" in first.raw  # the terminal is as it was
+    second = await installation.sit_down()
+    await second.shows("Memtrix\nThe whole answer.")
