@@ -30,11 +30,11 @@ async def running(
             stdout=output, stderr=output,
         )  # fmt: skip
     try:
-        assert await eventually(lambda: works(log), "the service", timeout=60)
+        assert await eventually(lambda: works(log), "the service", timeout=120)
         yield log
     finally:
         child.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await child.wait()
 
 
@@ -67,7 +67,7 @@ async def test_beside_the_service(
     async with running(installation, works):
         terminal = await installation.sit_down()
         await said_in_a_room("My bicycle Rocinante is red.")
-        assert await eventually(indexed, "the room's turn")
+        assert await eventually(indexed, "the room's turn", timeout=90)
         await terminal.says("Is my bicycle Rocinante red?", "It is red.")
         for number in range(4):
             await terminal.says(f"number {number}", f"You said: number {number}")
@@ -88,7 +88,7 @@ async def test_an_embedded_database_is_shared(
     installation: Installation, model: ScriptedModel
 ) -> None:
     installation.settings["appservice"]["database"] = "embedded"
-    terminal = await installation.sit_down(patience=120.0)
+    terminal = await installation.sit_down(patience=180.0)
     await terminal.says("hello", "You said: hello")
 
     async def works(log: Path) -> bool:
