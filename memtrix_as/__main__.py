@@ -15,6 +15,7 @@ from memtrix_as.backup import write as backing_up
 from memtrix_as.doctor import command as doctor
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
+from memtrix_as.terminal import command as chatting
 
 # Each returns the exit status.
 COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = 
     "backup": backing_up.main,
     "restore": restoring.main,
     "import": original.main,
+    "chat": chatting.main,
 }
 
 
@@ -68,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     restoring.arguments(restore)
     bring_in = commands.add_parser("import", help="take over a Memtrix installation")
     original.arguments(bring_in)
-    for each in (run, register, journal, examine, backup, restore, bring_in):
+    chat = commands.add_parser("chat", help="talk with the agent here, in the terminal")
+    chatting.arguments(chat)
+    for each in (run, register, journal, examine, backup, restore, bring_in, chat):
         _config(each, again=True)
     _registration(register, again=True)
     return parser

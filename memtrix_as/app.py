@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection
 from memtrix_as.outbound.web import Web
 from memtrix_as.providers.catalog import Models
-from memtrix_as.tool import Channel
+from memtrix_as.tool import Channel, Chat
 from memtrix_as.tools.base import About
 from memtrix_as.workspace import Workspaces
 
@@ -107,7 +107,8 @@ class App:
         services[People] = self.people = people
         services |= desk.services(client, config, models, self._path)
         stack.push_async_callback(people.close)
-        means = self._means(pool, chat, models, meter, services, directory)
+        means, broken = means_of(config, pool, chat, meter, services, directory, self.measures)
+        self.broken = (*models.broken, *broken)
         dispatcher = Dispatcher(
             pool, chat, _handlers(means, rooms, keeper.wake), config.limits.attempts
         )
@@ -138,23 +139,9 @@ class App:
         dsn = await self._stack.enter_async_context(database.opened(self._config))
         pool = await connect(dsn)
         self._stack.push_async_callback(pool.close)
-        await self._migrated(pool, dsn)
+        await migrated(self._config, pool, dsn)
         await agents.keep_main(pool, agents.main(self._config))
         return dsn, pool
-
-    def _means(
-        self, pool: Pool, chat: MatrixChat, models: Models, meter: Meter,
-        services: dict[type, Any], directory: Directory,
-    ) -> Means:  # fmt: skip
-        """What every turn works with; which tools there are is found out here."""
-        config = self._config
-        about = About(services[Workspaces], config.appservice.bot_username, config.timezone)
-        found = tools.discover(config.tools.directories, config.tools.disabled, about)
-        self.broken = (*models.broken, *found.broken)
-        return Means(
-            pool, chat, meter, self.measures.watching(found.tools), config, directory.read,
-            services, directory.colleagues, self.measures,
-        )  # fmt: skip
 
     async def _listen(self, port: TransactionPort) -> None:
         service = self._config.appservice
@@ -185,16 +172,6 @@ class App:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
         await self._stack.aclose()
-
-    async def _migrated(self, pool: Pool, dsn: str) -> None:
-        try:
-            await check(pool)
-        except DatabaseError:
-            if self._config.appservice.database != "embedded":
-                raise
-            log.info("Migrating the database")
-            await database.migrate(dsn)
-            await check(pool)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside everything else, until the service stops."""
@@ -259,6 +236,32 @@ def _log_failure(task: asyncio.Task[None]) -> None:
         log.error("A task of the service failed: %s", exc, exc_info=exc)
 
 
+async def migrated(config: Config, pool: Pool, dsn: str) -> None:
+    """See that the schema is ours; a database of our own is brought up to it."""
+    try:
+        await check(pool)
+    except DatabaseError:
+        if config.appservice.database != "embedded":
+            raise
+        log.info("Migrating the database")
+        await database.migrate(dsn)
+        await check(pool)
+
+
+def means_of(
+    config: Config, pool: Pool, chat: Chat, meter: Meter, services: dict[type, Any],
+    directory: Directory, measures: Measures,
+) -> tuple[Means, Sequence[Broken]]:  # fmt: skip
+    """What every turn works with; which tools there are is found out here, and which are broken."""
+    about = About(services[Workspaces], config.appservice.bot_username, config.timezone)
+    found = tools.discover(config.tools.directories, config.tools.disabled, about)
+    means = Means(
+        pool, chat, meter, measures.watching(found.tools), config, directory.read, services,
+        directory.colleagues, measures,
+    )  # fmt: skip
+    return means, found.broken
+
+
 def services_of(
     pool: Pool, config: Config, keeper: Keeper, persona: Persona, measures: Measures
 ) -> dict[type, Any]:
@@ -280,22 +283,8 @@ def services_of(
     }
 
 
-def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
-    """Who handles which kind of inbox item."""
-
-    def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
-        async def handler(item: Item, _: Lease) -> bool:
-            await handle(item)
-            return False
-
-        return handler
-
-    def matrix_done(handle: Callable[[Item], Awaitable[None]]) -> Handler:
-        async def handler(item: Item, _: Lease) -> bool:
-            await handle(item)
-            return True
-
-        return handler
+def handlers_of(means: Means, wake: Callable[[], None]) -> dict[str, Handler]:
+    """Who handles what any channel may bring; `wake` is called when something was said."""
 
     def remembered(handle: Handler) -> Handler:
         async def handler(item: Item, lease: Lease) -> bool:
@@ -318,6 +307,27 @@ def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str,
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
         upkeep.KIND: partial(upkeep.condense, means),
+    }
+
+
+def _handlers(means: Means, rooms: Rooms, wake: Callable[[], None]) -> dict[str, Handler]:
+    """Who handles which kind of inbox item."""
+
+    def matrix(handle: Callable[[Item], Awaitable[None]]) -> Handler:
+        async def handler(item: Item, _: Lease) -> bool:
+            await handle(item)
+            return False
+
+        return handler
+
+    def matrix_done(handle: Callable[[Item], Awaitable[None]]) -> Handler:
+        async def handler(item: Item, _: Lease) -> bool:
+            await handle(item)
+            return True
+
+        return handler
+
+    return handlers_of(means, wake) | {
         "admin": partial(room.handle, means),
         "invite": matrix(rooms.invited),
         OFFER: matrix_done(rooms.open),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from secrets import token_urlsafe
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 from zoneinfo import ZoneInfo
 
 from memtrix_as.errors import ConfigError
@@ -358,9 +358,16 @@ def environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def setup_logging(config: Config) -> None:
-    """Log to stderr as `logging:` says, with every known secret taken out."""
+def setup_logging(config: Config, *, to: TextIO | None = None, level: str | None = None) -> None:
+    """Log to stderr as `logging:` says, with every known secret taken out.
+
+    `to` is for who keeps stderr for something else, and `level` for who keeps it quiet.
+    """
+    settings: Mapping[str, Any] = config.logging
+    if to is not None:
+        known = {key: value for key, value in settings.items() if key in ("level", "loggers")}
+        settings = {"level": level} if level else {} if "version" in settings else known
     try:
-        logs.setup(config.logging, redact)
+        logs.setup(settings, redact, to)
     except ValueError as exc:
         raise ConfigError(redact(f"logging: {exc}")) from exc

@@ -28,16 +28,18 @@ async def opened(config: Config, say: Callable[[str], None] = log.info) -> Async
         yield config.appservice.database
         return
     folder = config.data_directory / "postgres"
-    if running := await _running(folder):
-        redact.learn(running)
-        yield running
+    if found := await running(config):
+        redact.learn(found)
+        yield found
         return
     async with EmbeddedPostgres(folder, say=say) as server:
         redact.learn(server.dsn)
         yield server.dsn
 
 
-async def _running(folder: Path) -> str | None:
+async def running(config: Config) -> str | None:
+    """The address of the embedded database, if another process runs it already."""
+    folder = config.data_directory / "postgres"
     # Line 4 of postmaster.pid is the port (PostgreSQL, "Database File Layout").
     try:
         port = int((folder / "cluster" / "postmaster.pid").read_text().splitlines()[3])

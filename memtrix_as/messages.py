@@ -135,7 +135,9 @@ class OutgoingFile:
     preview: Preview | None = None  # of what is to be shown as an image
 
 
-AMONG_AGENTS = "~"  # begins the id of what is no room of the homeserver: agents ask each other
+# What is no room of the homeserver has an id that begins with one of these.
+AMONG_AGENTS = "~"  # agents ask each other
+AT_TERMINAL = ">"  # somebody sits at a terminal
 
 
 @dataclass(frozen=True, slots=True)

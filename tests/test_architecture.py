@@ -56,6 +56,7 @@ KEPT = {
     "trafilatura": {"documents"},
     "pypdfium2": {"documents"},
     "PIL": {"documents"},
+    "prompt_toolkit": {"terminal"},
     "searx": set(),  # AGPL: the tests run it as a program of its own
 }
 KEPT_EXCEPTIONS = {

@@ -40,6 +40,9 @@ RUN_BY = {
     "memtrix-as restore memtrix.backup -c config.yaml": "test_backup.py",
     "memtrix-as import old-memtrix --dry-run -c config.yaml": "test_original.py",
     "memtrix-as import old-memtrix --for @ann:memtrix.local -c config.yaml": "test_original.py",
+    "memtrix-as chat -c config.yaml": "terminal/test_talk.py",
+    'memtrix-as chat -c config.yaml --once "What is on for today?"': "terminal/test_once.py",
+    "git log --oneline | memtrix-as chat -c config.yaml --once -": "terminal/test_once.py",
     "MEMTRIX_CONFIG=config.yaml alembic upgrade head": "test_migrating_there_and_back",
 }
 BENCHMARK = re.compile(r"^python -m tests\.benchmarks\.\w+\b")

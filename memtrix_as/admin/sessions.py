@@ -10,6 +10,7 @@ from memtrix_as.admin.words import amount, number
 from memtrix_as.db import overview
 from memtrix_as.db.overview import SessionSeen
 from memtrix_as.errors import AdminError
+from memtrix_as.messages import AT_TERMINAL
 
 SHOWN = 6  # messages of `session show`
 
@@ -84,5 +85,7 @@ async def _find(call: Call, which: str) -> SessionSeen:
 
 def _where(seen: SessionSeen) -> Cell:
     room = f"room #{seen.room}" if seen.room else "a room that was left"
+    if seen.room_id.startswith(AT_TERMINAL):
+        room = "a terminal"
     humans = ", ".join(words(name, 30) for name in seen.humans[:2])
     return Cell(f"{room} ({humans})" if humans else room)

@@ -20,6 +20,7 @@ MOST_EFFECT = 500
 # Blank, though letters or symbols by their category: Hangul fillers, the empty Braille pattern.
 _BLANK = set("\u115f\u1160\u3164\uffa0\u2800\u00ad\u034f\u17b4\u17b5")
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
+BY_CLICK = "React with ✅ or ❌, or answer"
 _PILED = 2  # marks upon one letter that scripts need; more of them hide what stands around
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -60,10 +61,10 @@ def how(tool: str, until: str, asked: str | None, *, inside: bool = False) -> st
     """How to answer; `asked` is named where others could take the question for theirs."""
     who = f"Only {code(asked)} or an administrator can answer. " if asked else ""
     if inside:
-        ways = "React with ✅ or ❌, or answer **yes** or **no**."
+        ways = f"{BY_CLICK} **yes** or **no**."
         return f"{who}{ways} No answer until {until} is a no."
     return (
-        f"{who}React with ✅ or ❌, or answer **yes**, **no** or **always** ({code(tool)} in this "
+        f"{who}{BY_CLICK} **yes**, **no** or **always** ({code(tool)} in this "
         f"room without asking, from now on). No answer until {until} is a no."
     )
 

@@ -60,9 +60,11 @@ class Entry:
 class Upkeep:
     """Asks for the upkeep of sessions that have been quiet for `quiet` minutes."""
 
-    def __init__(self, pool: Pool, quiet: float) -> None:
+    def __init__(self, pool: Pool, quiet: float, human: str | None = None, room: str = "") -> None:
+        """At a terminal: for what this human said at terminals, done in the lanes of this room."""
         self._pool = pool
         self._quiet = timedelta(minutes=quiet)
+        self._human, self._room = human, room
 
     async def run(self) -> None:
         """Until it is cancelled; sleeps until the next session can be due."""
@@ -77,10 +79,10 @@ class Upkeep:
     async def _ask(self) -> timedelta:
         now = datetime.now(UTC)
         pause = self._quiet
-        for session in await rows.unseen(self._pool):
+        for session in await rows.unseen(self._pool, self._human):
             due = session.since + self._quiet
             if due <= now:
-                await rows.ask(self._pool, session, now)
+                await rows.ask(self._pool, session, now, self._room)
             else:
                 pause = min(pause, due - now)
         return pause

@@ -251,7 +251,8 @@ async def holdings(pool: Pool, name: str) -> Holdings:
     row = await pool.fetchrow(
         """
         select
-            (select count(*) from members join agents using (user_id) where name = $1) as rooms,
+            (select count(*) from members join agents using (user_id)
+             where name = $1 and left(room_id, 1) = '!') as rooms,
             (select count(*) from sessions where agent = $1) as sessions,
             (select count(*) from messages m join sessions s on s.id = m.session_id
              where s.agent = $1) as messages,

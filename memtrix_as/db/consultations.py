@@ -139,9 +139,9 @@ async def ask(pool: Pool, item: Item, lease: Lease, a: Asking, shown: str) -> bo
         room_id = pair(item.agent, a.people)
         await furnish(connection, room_id, a.people)
         payload = {"sender": item.agent, "question": clean(a.question)}
-        arrival = Arrival(
-            inbox.consults(a.asked), KIND, room_id, a.asked, None, payload, tuple(a.people)
-        )
+        behind = await root(connection, a.root_id)
+        lane = inbox.consults(a.asked, behind.place.room_id if behind else "")
+        arrival = Arrival(lane, KIND, room_id, a.asked, None, payload, tuple(a.people))
         await inbox.put(connection, [arrival])
         row = await connection.fetchrow(
             f"""
@@ -307,10 +307,10 @@ async def note(
     `outside` is where text from outside is from that question or answer was made of.
     """
     await connection.execute(
-        """
+        f"""
         with newest as (
             select s.id from sessions s
-            where s.agent = $1 and s.ended_at is null and left(s.room_id, 1) = '!'
+            where s.agent = $1 and s.ended_at is null and left(s.room_id, 1) <> '{AMONG_AGENTS}'
               and exists (select from messages where session_id = s.id)
               and array(select user_id from members m where m.room_id = s.room_id
                         and user_id not in (select user_id from agents)) = array[$2]

@@ -134,7 +134,8 @@ async def unask(connection: Connection, turn_id: int) -> None:
 
 async def drop(connection: Connection, asked: Consultation) -> None:
     """End the asked agent's turn on a question that nobody waits for any more."""
-    item_id, lane = asked.item_id or 0, inbox.consults(asked.asked)
+    item_id = asked.item_id or 0
+    lane = await connection.fetchval("select lane from inbox where id = $1", item_id)
     row = await connection.fetchrow(
         "select state, attempts from turns join inbox using (id) where id = $1", item_id
     )

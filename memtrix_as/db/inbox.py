@@ -10,7 +10,7 @@ from memtrix_as.db import queue
 from memtrix_as.db.pool import Connection, Pool, to_json
 from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
-from memtrix_as.messages import AMONG_AGENTS
+from memtrix_as.messages import AMONG_AGENTS, AT_TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,13 @@ def turns(agent: str, room_id: str) -> str:
     return f"{agent} {room_id}"
 
 
-def consults(agent: str) -> str:
-    """The lane of what other agents ask an agent: one after the other, but for what is parked."""
-    return f"{AMONG_AGENTS}{agent}"
+def consults(agent: str, root: str = "") -> str:
+    """The lane of what other agents ask an agent: one after the other, but for what is parked.
+
+    Asked on behalf of somebody at a terminal, the room `root`, in a lane of that terminal.
+    """
+    lane = f"{AMONG_AGENTS}{agent}"
+    return f"{lane} {root}" if root.startswith(AT_TERMINAL) else lane
 
 
 def controls(room_id: str, agent: str = "") -> str:
@@ -95,7 +99,7 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
             returning lane),
         woken as (
             insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-            select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
+            select {queue.QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane)
             from (select distinct lane from arrived) as lanes order by lane
             on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args)
         select {queue.BELL}

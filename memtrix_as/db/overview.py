@@ -65,7 +65,7 @@ async def rooms(db: Connection | Pool, *, room: str | None = None) -> list[RoomS
             (select max(t.started_at) from turns t join sessions s on s.id = t.session_id
              where s.room_id = r.room_id) as last
         from rooms r
-        where r.room_id not in (select room_id from management) and left(r.room_id, 1) <> '~'
+        where r.room_id not in (select room_id from management) and left(r.room_id, 1) = '!'
           and ($1::text is null or r.room_id = $1)
         order by last desc nulls last, r.number
         """,
@@ -93,11 +93,12 @@ async def agents_in(db: Connection | Pool, room_id: str) -> list[str]:
 
 
 async def rooms_of_agents(db: Connection | Pool) -> dict[str, int]:
-    """In how many rooms each agent is, by its key."""
+    """In how many rooms of the homeserver each agent is, by its key."""
     rows = await db.fetch(
         """
         select a.name, count(*) as n from members m join agents a using (user_id)
-        where m.room_id not in (select room_id from management) group by a.name
+        where left(m.room_id, 1) = '!' and m.room_id not in (select room_id from management)
+        group by a.name
         """
     )
     return {row["name"]: row["n"] for row in rows}
@@ -112,7 +113,8 @@ async def sessions(db: Connection | Pool, session_id: int | None = None) -> list
             coalesce(sum(m.tokens) filter (where m.id > s.condensed_to), 0)::int as tokens,
             s.summary <> '' as summarised, s.started_at, max(m.created_at) as last
         from sessions s join agents a on a.name = s.agent
-            left join rooms r on r.room_id = s.room_id left join messages m on m.session_id = s.id
+            left join rooms r on r.room_id = s.room_id and left(r.room_id, 1) <> '>'
+            left join messages m on m.session_id = s.id
         where s.ended_at is null and ($1::bigint is null or s.id = $1)
         group by s.id, a.name, r.room_id having $1::bigint is not null or count(m.id) > 0
         order by last desc nulls last, s.id desc
@@ -177,7 +179,7 @@ async def open_approvals(db: Connection | Pool) -> list[OpenQuestion]:
         select p.id, a.display_name as agent, p.tool, p.asked, r.number as room,
             p.expires_at
         from approvals p join agents a on a.name = p.agent
-            left join rooms r on r.room_id = p.room_id
+            left join rooms r on r.room_id = p.room_id and left(r.room_id, 1) <> '>'
         where p.state = 'open' order by p.id
         """
     )
@@ -189,7 +191,7 @@ async def figures(db: Connection | Pool) -> Figures:
     row = await db.fetchrow(
         """
         select (select count(*) from agents where state = 'active') as agents,
-            (select count(*) from rooms where left(room_id, 1) <> '~'
+            (select count(*) from rooms where left(room_id, 1) = '!'
                 and room_id not in (select room_id from management)) as rooms,
             (select count(*) from turns where state = 'running') as running,
             (select count(*) from turns where state = 'parked') as parked,

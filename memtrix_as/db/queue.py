@@ -15,8 +15,15 @@ from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
 from memtrix_as.db.pool import DOWN, Connection, Pool
+from memtrix_as.messages import AT_TERMINAL
 
 log = logging.getLogger(__name__)
+
+# A lane of a terminal is drained by the process of that terminal alone: what is said there can be
+# shown nowhere else. So its jobs wait in a queue that is called as its room; a name must be short,
+# since it becomes a part of a channel's.
+SERVICE = "lanes"
+QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'), '{SERVICE}')"""
 
 HEARTBEAT = 2.0  # seconds
 STALLED = 10.0  # seconds without a heartbeat after which a worker counts as dead
@@ -70,13 +77,16 @@ class _Jobs(JobManager):
             self._bell.set()
             await on_notification(**notification)
 
-        await super().listen_for_jobs(on_notification=ring, queues=queues)
+        # All bells: BELL and the trigger of a lane that is free again name no queue.
+        await super().listen_for_jobs(on_notification=ring, queues=None)
 
 
 class Queue:
-    """Runs `drain` for each lane that is woken, at most `concurrency` at once."""
+    """Runs `drain` for each lane of the queue that is woken, at most `concurrency` at once."""
 
-    def __init__(self, dsn: str, pool: Pool, drain: Drain, concurrency: int) -> None:
+    def __init__(
+        self, dsn: str, pool: Pool, drain: Drain, concurrency: int, queue: str = SERVICE
+    ) -> None:
         self._pool = pool
         self._drain = drain
         self._app = App(
@@ -93,6 +103,7 @@ class Queue:
         self._worker = Worker(
             self._app,
             name="lanes",
+            queues=[queue],
             concurrency=concurrency,
             delete_jobs="always",
             install_signal_handlers=False,
@@ -230,9 +241,9 @@ async def recover(db: Connection | Pool) -> None:
         STALLED,
     )
     await db.execute(
-        """
+        f"""
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-        select 'lanes', 'drain', lane, lane, jsonb_build_object('lane', lane)
+        select {QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane)
         from (select lane from inbox i where done_at is null and case
                   when left(lane, 1) = '~' then not exists (
                       select from turns where turns.id = i.id and state = 'parked')
@@ -258,12 +269,26 @@ async def abort(connection: Connection, lane: str) -> None:
     await wake(connection, lane)
 
 
+async def others(pool: Pool) -> int:
+    """How many processes work on this database, when our own worker has stopped."""
+    return int(
+        await pool.fetchval(
+            """
+            select count(*) from pg_locks where locktype = 'advisory' and classid = $1::oid
+              and database = (select oid from pg_database where datname = current_database())
+            """,
+            WORKER_LOCKS,
+        )
+    )
+
+
 async def wake(db: Connection | Pool, lane: str) -> None:
     """See that the lane is drained (once more)."""
     await db.execute(
-        """
+        f"""
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-        values ('lanes', 'drain', $1, $1, jsonb_build_object('lane', $1::text))
+        select {QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane)
+        from (select $1::text as lane) as woken
         on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args
         """,
         lane,

@@ -203,8 +203,11 @@ async def agents_in(pool: Pool, room_id: str) -> list[str]:
 
 
 async def users_in_rooms(pool: Pool) -> set[str]:
-    """User ids of our agents that are joined to any room."""
-    rows = await pool.fetch("select distinct user_id from members join agents using (user_id)")
+    """User ids of our agents that are joined to any room of the homeserver."""
+    rows = await pool.fetch(
+        "select distinct user_id from members join agents using (user_id)"
+        " where left(room_id, 1) = '!'"
+    )
     return {row["user_id"] for row in rows}
 
 

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from memtrix_as.db import inbox
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.messages import AT_TERMINAL
 
 KIND = "upkeep"
 TOO_OLD_DAYS = 7  # what nobody could condense for so long stays as it is: it is in the index
@@ -35,26 +36,37 @@ class Line:
     people: tuple[str, ...]
 
 
-async def unseen(pool: Pool) -> list[Quiet]:
-    """Sessions in which a human has said something since a journal was last written."""
+async def unseen(pool: Pool, human: str | None = None) -> list[Quiet]:
+    """Sessions in which a human has said something since a journal was last written.
+
+    With `human` what they said at terminals, which is nobody else's to keep; else all the rest.
+    """
     rows = await pool.fetch(
         f"""
         select s.id as session_id, s.agent, s.room_id, max(m.id) as newest,
             max(m.created_at) as since
         from sessions s join messages m on m.session_id = s.id and m.id > s.journaled_to
+        where case left(s.room_id, 1) when '{AT_TERMINAL}' then exists (
+                select from members where room_id = s.room_id and user_id = $1)
+            else $1::text is null end
         group by s.id
         having bool_or(m.role = 'user') and max(m.created_at) > now() - interval '{TOO_OLD_DAYS} d'
            and not exists (select from turns t where t.session_id = s.id and t.ended_at is null)
-        """
+        """,
+        human,
     )
     return [Quiet(**row) for row in rows]
 
 
-async def ask(pool: Pool, quiet: Quiet, now: datetime) -> None:
-    """Put the condensing of a session into the inbox; once an hour for the same words."""
+async def ask(pool: Pool, quiet: Quiet, now: datetime, terminal: str = "") -> None:
+    """Put the condensing of a session into the inbox; once an hour for the same words.
+
+    `terminal` is the room of the terminal that is to do it, if one is.
+    """
     key = f"upkeep {quiet.session_id} {quiet.newest} {now:%Y%m%d%H}"
     payload = {"session": quiet.session_id, "newest": quiet.newest}
-    lane = f"~ {quiet.agent}"  # beside the turns: nobody waits for it
+    # Beside the turns: nobody waits for it.
+    lane = f"~~{quiet.agent} {terminal}" if terminal else f"~ {quiet.agent}"
     arrival = Arrival(lane, KIND, quiet.room_id, quiet.agent, key, payload)
     await inbox.put(pool, [arrival])
 

@@ -64,7 +64,7 @@ class RoomChannel:
     async def react(self, ctx: ToolContext, emoji: str) -> None:
         if not ctx.event_id or ctx.place.among_agents:
             raise ToolError("This turn answers no message of a room, so there is none to react to.")
-        sign = _one_emoji(emoji)
+        sign = one_emoji(emoji)
         what = Once(f"reaction {sign}", "reaction", sign, target=ctx.event_id)
         if not await self._place(ctx, what, MOST_REACTIONS):
             raise ToolError(MANY_REACTIONS)
@@ -138,7 +138,8 @@ class RoomChannel:
         return {"thumbnail_url": url, "thumbnail_info": shown}
 
 
-def _one_emoji(text: str) -> str:
+def one_emoji(text: str) -> str:
+    """The emoji that a model gave; ToolError if it is none, or more than one."""
     sign = text.strip()
     if len(sign.encode(errors="replace")) > MOST_EMOJI or not _CLUSTER.fullmatch(sign):
         raise ToolError("Give one emoji, such as 👍. Words belong into your answer.")

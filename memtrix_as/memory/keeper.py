@@ -99,6 +99,11 @@ class Keeper:
             return await self._vectors.progress(), waiting
         return Progress(0, (await vectors.missing(self._pool, 0))[1]), waiting
 
+    async def catch_up(self) -> None:
+        """Index what waits, a bounded part of it, for who is about to end."""
+        for day in await conversations.stale(self._pool, str(self._config.timezone), DAYS):
+            await index_day(self._pool, day)
+
     async def _steadily(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Do the work again after each trouble, less and less often."""
         pause = RETRY

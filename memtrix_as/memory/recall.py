@@ -9,6 +9,7 @@ from memtrix_as.memory.company import Companies
 from memtrix_as.memory.embedder import Embedder
 from memtrix_as.memory.passages import tokens
 from memtrix_as.memory.search import Hit, search
+from memtrix_as.messages import AT_TERMINAL
 
 # A turn waits for the vector of its question no longer than this, in seconds: words do too.
 BEFORE_A_TURN = 0.5
@@ -100,13 +101,19 @@ def told(hit: Hit, *, link: bool = False) -> str:
     """A hit in words: its day, where it is from, what it says; and where it can be seen."""
     source = "journal" if hit.source.startswith("journal") else "conversation"
     heading = f", {hit.heading}" if hit.heading else ""
-    where = f"\n  {permalink(hit.room_id, hit.event)}" if link and hit.room_id and hit.event else ""
+    where = permalink(hit.room_id, hit.event) if link and hit.room_id and hit.event else ""
+    where = f"\n  {where}" if where else ""
     text = hit.text.replace("\n", "\n  ")
     return f"- {hit.day.isoformat()} ({hit.day:%A}), {source}{heading}:\n  {text}{where}"
 
 
 def permalink(room_id: str, event_id: str) -> str:
-    """The address of an event that Matrix clients open (spec, appendix "matrix.to navigation")."""
+    """The address of an event that Matrix clients open (spec, appendix "matrix.to navigation").
+
+    Empty for what was said at a terminal.
+    """
+    if room_id.startswith(AT_TERMINAL):
+        return ""
     server = room_id.partition(":")[2]
     via = f"?via={server}" if server else ""
     return f"https://matrix.to/#/{room_id}/{event_id}{via}"

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -27,8 +27,8 @@ TELLING = (
 HIDDEN = "(what it says may quote a conversation; the level DEBUG shows it)"
 
 
-def setup(settings: Mapping[str, Any], redact: Redactor) -> None:
-    """Log to standard error as the section `logging` says; ValueError if it cannot be."""
+def setup(settings: Mapping[str, Any], redact: Redactor, to: TextIO | None = None) -> None:
+    """Log to standard error, or `to`, as the section `logging` says; ValueError if it cannot be."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     if "version" in settings:
@@ -37,7 +37,7 @@ def setup(settings: Mapping[str, Any], redact: Redactor) -> None:
         except (ValueError, TypeError, AttributeError, ImportError) as exc:
             raise ValueError(str(exc.__cause__ or exc)) from exc
     else:
-        handler = _handler(settings.get("format", "text"))
+        handler = _handler(settings.get("format", "text"), to)
         logging.basicConfig(level=settings.get("level", "INFO"), handlers=[handler], force=True)
         for name, level in (settings.get("loggers") or {}).items():
             logging.getLogger(name).setLevel(level)
@@ -48,14 +48,14 @@ def setup(settings: Mapping[str, Any], redact: Redactor) -> None:
                 handler.addFilter(RedactingFilter(redact))
 
 
-def _handler(kind: str) -> logging.Handler:
+def _handler(kind: str, to: TextIO | None) -> logging.Handler:
     if kind == "json":
-        handler: logging.Handler = logging.StreamHandler()
+        handler: logging.Handler = logging.StreamHandler(to)
         handler.setFormatter(JsonFormatter())
         return handler
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(to)
     style = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    if sys.stderr.isatty():
+    if to is None and sys.stderr.isatty():
         console = Console(stderr=True)
         handler = RichHandler(console=console, show_path=False, log_time_format="%X")
         style = "%(name)s: %(message)s"

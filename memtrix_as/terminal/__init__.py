@@ -1,0 +1,1 @@
+"""The terminal: the same agent, memory and tools without a homeserver."""
