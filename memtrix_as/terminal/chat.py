@@ -50,7 +50,7 @@ class TerminalChat:
         self._pool = pool
         self._screen = screen
         self._called = called  # what an agent is called
-        self._lock = asyncio.Lock()
+        self.delivering = asyncio.Lock()  # held from the screen to the note that it stands there
         self._tasks: set[asyncio.Task[None]] = set()
         self.happened = asyncio.Event()  # set after each delivery, for whoever clears it
 
@@ -87,7 +87,7 @@ class TerminalChat:
 
     async def deliver(self, lane: str) -> None:
         """Show what waits in the lane, in order; noted as sent when it is on the screen."""
-        async with self._lock:
+        async with self.delivering:
             due = await outbox.waiting(self._pool, lane)
             whole = {row.draft for row in due if row.kind == "text"}  # of drafts not shown yet
             for row in due:

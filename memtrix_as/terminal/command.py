@@ -98,7 +98,7 @@ async def _talk(settings: Config, wanted: Wanted) -> int:
     async def interrupt() -> bool:
         with suppress(*DOWN):
             if sitting and (await sitting[0].left()).undone:
-                await sitting[0].door.take("/stop")
+                await sitting[0].take("/stop")
                 return True
         return False
 
@@ -124,7 +124,7 @@ async def _talk(settings: Config, wanted: Wanted) -> int:
 
 async def _enter(at: Seat, screen: Screen, line: str) -> None:
     try:
-        _, told = await at.door.take(line)
+        _, told = await at.take(line)
     except DOWN as exc:
         told = AWAY.format(why=exc or type(exc).__name__)
     if told:
@@ -159,7 +159,7 @@ async def _once(settings: Config, wanted: Wanted, question: str) -> int:
         return USAGE
     screen = OnceScreen(command=question.lstrip().startswith(("/", "!")))
     async with seat.taken(settings, wanted, screen, _tell) as at:
-        event_id, told = await at.door.take(question)
+        event_id, told = await at.take(question)
         if event_id is None:
             _tell(told or "Nothing came of it.")
             return USAGE
@@ -184,7 +184,7 @@ async def _answered(at: Seat, screen: OnceScreen, event_id: str) -> int:
                     screen.asked.appendleft(number)
                     continue
                 word = said.word
-            _, told = await at.door.take(f"{word} {number}")
+            _, told = await at.take(f"{word} {number}")
             if told:
                 _tell(told)
         ended = await terminal.outcome(at.pool, event_id)

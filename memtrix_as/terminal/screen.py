@@ -144,6 +144,7 @@ class PromptScreen:
             async def interrupt() -> None:
                 if not await self._interrupt():
                     event.app.current_buffer.reset()
+                    event.app.invalidate()  # else the line stands there until the next key
 
             event.app.create_background_task(interrupt())
 

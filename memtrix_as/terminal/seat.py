@@ -59,6 +59,11 @@ class Seat:
     keeper: Keeper
     asked: Sequence[Shown]  # open questions that were shown before
 
+    async def take(self, text: str) -> tuple[str | None, str]:
+        """What `Door.take` does, once all that is on the screen can be answered."""
+        async with self.chat.delivering:
+            return await self.door.take(text)
+
     async def left(self) -> terminal.Left:
         return await terminal.left(self.pool, self.door.room_id)
 
