@@ -11,6 +11,7 @@ from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
+from memtrix_as.terminal import registering
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -20,8 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         if options.command == "journal":
             sys.exit(asyncio.run(journal_files.main(options)))
-        elif options.generate or options.command == "register":
+        elif options.generate or (options.command == "register" and options.registration):
             _register(options)
+        elif options.command == "register":
+            sys.exit(registering.main(options))
         else:
             asyncio.run(_run(options.config))
     except MemtrixError as exc:
@@ -44,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser("run", help="run the service in the foreground (the default)")
-    register = commands.add_parser("register", help="write the registration, as -g does")
+    register = commands.add_parser(
+        "register", help="register with the homeserver; with --file, only write what -g writes"
+    )
+    registering.arguments(register)
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
     for each in (run, register, journal):
@@ -62,7 +68,7 @@ def _config(parser: argparse.ArgumentParser, again: bool = False) -> None:
 
 
 def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = argparse.SUPPRESS if again else Path("registration.yaml")
+    default = argparse.SUPPRESS if again else None
     parser.add_argument("-r", "--registration", "--file", type=Path, default=default)
     parser.add_argument(
         "--new-tokens", action="store_true", default=argparse.SUPPRESS if again else False,
@@ -71,7 +77,8 @@ def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
 
 
 def _register(options: argparse.Namespace) -> None:
-    made = registration.generate(options.config, options.registration, options.new_tokens)
+    path = options.registration or registering.FILE
+    made = registration.generate(options.config, path, options.new_tokens)
     print(f"Wrote {made.path}. Give it to the homeserver, then run")
     print(f"    memtrix-as -c {options.config}")
 

@@ -354,6 +354,16 @@ def environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+def secret(name: str) -> str:
+    """The secret `$name`, for a command that needs one which the configuration does not name."""
+    try:
+        value = secrets.find(name, {**os.environ, **_handed_over})
+    except LookupError as exc:
+        raise ConfigError(f"{exc.args[0]}.") from exc
+    redact.learn(value)
+    return value
+
+
 def setup_logging(config: Config) -> None:
     """Log to stderr as `logging:` says, with every known secret taken out."""
     settings = config.logging

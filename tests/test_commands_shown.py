@@ -28,6 +28,18 @@ RUN_BY = {
     "cp config.example.yaml config.yaml": "test_beside_a_homeserver",
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
+    ".venv/bin/memtrix-as register -c config.yaml": "chat/test_registering.py",
+    "memtrix-as register -c config.yaml": "chat/test_registering.py",
+    "memtrix-as register -c config.yaml --check": "chat/test_registering.py",
+    "memtrix-as register -c config.yaml --user ann --password-from password.txt": (
+        "chat/test_registering.py"
+    ),
+    "memtrix-as register -c config.yaml --create --user ann --token-from token.txt": (
+        "chat/test_registering.py"
+    ),
+    "memtrix-as register -c config.yaml --user conduit --password-from '$EMERGENCY'": (
+        "chat/test_registering.py"
+    ),
     ".venv/bin/memtrix-as -c config.yaml": "test_beside_a_homeserver",
     "memtrix-as journal export journals -c config.yaml": "test_journal_files.py",
     "memtrix-as journal import journals -c config.yaml": "test_journal_files.py",
