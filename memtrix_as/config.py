@@ -199,6 +199,7 @@ class Service:
 redact = secrets.Redactor()  # redact(text): known secret values become [secret]
 _handed_over: dict[str, str] = {}  # secrets that came through `clean_environment`
 
+SECRETS = "secrets"  # a folder beside the configuration, with a file for each
 _HANDOVER = "MEMTRIX_HANDOVER_FD"
 _QUIET = ("aiohttp.access", "mau", "procrastinate", "httpx2", "httpx", "httpcore2", "openai")
 
@@ -248,8 +249,12 @@ def load_service(path: Path, new_tokens: bool = False) -> Service:
 
 
 def _reader(path: Path) -> Reader:
-    variables = {**os.environ, **_handed_over}
-    return Reader(path.absolute().parent, lambda name: secrets.find(name, variables), redact.learn)
+    return Reader(path.absolute().parent, lambda name: _secret(name, path), redact.learn)
+
+
+def _secret(name: str, path: Path) -> str:
+    own = path.absolute().parent / SECRETS
+    return secrets.find(name, {**os.environ, **_handed_over}, own=own)
 
 
 def _stop_at(problems: Sequence[str], path: Path) -> None:
@@ -354,10 +359,10 @@ def environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def secret(name: str) -> str:
+def secret(name: str, path: Path) -> str:
     """The secret `$name`, for a command that needs one which the configuration does not name."""
     try:
-        value = secrets.find(name, {**os.environ, **_handed_over})
+        value = _secret(name, path)
     except LookupError as exc:
         raise ConfigError(f"{exc.args[0]}.") from exc
     redact.learn(value)

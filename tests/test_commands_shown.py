@@ -28,6 +28,23 @@ RUN_BY = {
     "cp config.example.yaml config.yaml": "test_beside_a_homeserver",
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
+    "./scripts/setup": "test_docker.py",
+    "./scripts/onboard": "terminal/test_onboard.py runs the command in it; no container is started",
+    # No Docker engine is at hand. test_docker.py has Compose itself read the file, and
+    # chat/test_image.py runs the commands of every service of ours, in order, as user 1000.
+    "docker compose up -d": "chat/test_image.py, without containers",
+    "docker compose build && docker compose up -d": "chat/test_image.py, without containers",
+    "docker compose ps": "not run",
+    "docker compose logs -f memtrix": "not run",
+    "docker compose restart memtrix": "not run",
+    "docker compose down": "not run",
+    "docker compose run --rm --use-aliases setup memtrix-as register": (
+        "chat/test_registering.py, without a container"
+    ),
+    "docker compose run --rm -T setup python -m memtrix_as.memory.embedding_process "
+    "nomic-ai/nomic-embed-text-v1.5 cpu </dev/null": (
+        "test_memory_embedder.py, with a model that a package ships"
+    ),
     ".venv/bin/memtrix-as register -c config.yaml": "chat/test_registering.py",
     "memtrix-as register -c config.yaml": "chat/test_registering.py",
     "memtrix-as register -c config.yaml --check": "chat/test_registering.py",

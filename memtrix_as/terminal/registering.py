@@ -146,7 +146,7 @@ class Registering:
         if not source:
             return ""
         if source.startswith("$"):
-            return config.secret(source[1:])
+            return config.secret(source[1:], self._options.config)
         try:
             value = Path(source).read_text("utf-8").strip("\r\n")
         except (OSError, UnicodeDecodeError) as exc:
