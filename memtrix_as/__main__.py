@@ -11,7 +11,7 @@ from memtrix_as import __version__, config, journal_files
 from memtrix_as.app import App
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
-from memtrix_as.terminal import registering
+from memtrix_as.terminal import onboarding, registering
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _register(options)
         elif options.command == "register":
             sys.exit(registering.main(options))
+        elif options.command == "onboard":
+            sys.exit(onboarding.main(options))
         else:
             asyncio.run(_run(options.config))
     except MemtrixError as exc:
@@ -53,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     registering.arguments(register)
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
-    for each in (run, register, journal):
+    onboard = commands.add_parser("onboard", help="the wizard: asks what there is to configure")
+    onboarding.arguments(onboard)
+    for each in (run, register, journal, onboard):
         _config(each, again=True)
     _registration(register, again=True)
     return parser
@@ -63,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = argparse.SUPPRESS if again else Path("config.yaml")
+    named = Path(config.environment("MEMTRIX_CONFIG") or "config.yaml")
+    default = argparse.SUPPRESS if again else named
     parser.add_argument("-c", "--config", type=Path, default=default)
 
 

@@ -1,1 +1,1 @@
-"""The terminal: what a person types there and reads there."""
+"""The terminal: the same agent, memory and tools without a homeserver."""

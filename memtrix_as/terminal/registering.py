@@ -10,11 +10,12 @@ from rich.prompt import Prompt
 
 from memtrix_as import config
 from memtrix_as.config import Service
-from memtrix_as.errors import ConfigError, HomeserverError
+from memtrix_as.errors import ConfigError
 from memtrix_as.matrix import admin_room, registration
 from memtrix_as.matrix.account import Account
 from memtrix_as.matrix.admin_room import Said
 from memtrix_as.matrix.probe import Probe
+from memtrix_as.terminal.asking import interruptible
 
 FILE = Path("registration.yaml")
 CACHES = "If people do not find a new name, send `@conduit:{}: clear-database-caches 7` there too."
@@ -45,15 +46,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Returns the exit status."""
     console = Console(highlight=False, soft_wrap=True)
-    return asyncio.run(Registering(options, console).run())
+    with interruptible():
+        return asyncio.run(Registering(options, console).run())
 
 
 class Registering:
     """One run of the command."""
 
-    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+    def __init__(
+        self, options: argparse.Namespace, console: Console, password: str = "", token: str = ""
+    ) -> None:
+        """`password` and `token` are there when somebody has asked for them already."""
         self._options = options
         self._console = console
+        self._password, self._token = password, token
+        self._file: Path = options.registration or options.config.absolute().parent / FILE
 
     def _say(self, text: str) -> None:
         self._console.print(config.redact(text), markup=False)
@@ -61,7 +68,7 @@ class Registering:
     async def run(self) -> int:
         path: Path = self._options.config
         if not self._options.check:
-            made = registration.generate(path, FILE, self._options.new_tokens)
+            made = registration.generate(path, self._file, self._options.new_tokens)
             self._say(f"Wrote {made.path}.")
         service = config.load_service(path)
         if service.fresh:
@@ -82,7 +89,8 @@ class Registering:
         account = self._account(service)
         async with account:
             if self._options.create:
-                await account.create(self._secret(self._options.token_from))
+                token = secret_from(self._options.token_from or "", self._options.config)
+                await account.create(self._token or token)
                 self._say(f"Made the account {account.user}.")
             else:
                 await account.login()
@@ -107,7 +115,7 @@ class Registering:
             self._say("By hand: " + self._by_hand(service))
 
     def _by_hand(self, service: Service) -> str:
-        return admin_room.by_hand(service.homeserver, service.appservice.id, FILE)
+        return admin_room.by_hand(service.homeserver, service.appservice.id, self._file)
 
     async def _verify(self, service: Service, probe: Probe) -> int:
         address, id = service.appservice.address, service.appservice.id
@@ -125,11 +133,13 @@ class Registering:
 
     def _account(self, service: Service) -> Account:
         user, source = self._options.user, self._options.password_from
+        if user and self._password:
+            return Account(service.homeserver.address, user, self._password)
         if not (user and source) and not sys.stdin.isatty():
             raise ConfigError("Without a terminal, give --user and --password-from.")
         user = user or Prompt.ask("Administrator of the homeserver", console=self._console)
         if source:
-            password = self._secret(source)
+            password = secret_from(source, self._options.config)
         else:
             password = Prompt.ask(f"Password of {user}", console=self._console, password=True)
             if self._options.create and password != Prompt.ask(
@@ -141,15 +151,16 @@ class Registering:
         config.redact.learn(password)
         return Account(service.homeserver.address, user, password)
 
-    def _secret(self, source: str | None) -> str:
-        """What a file holds, or a secret of that `$name`; empty without a source."""
-        if not source:
-            return ""
-        if source.startswith("$"):
-            return config.secret(source[1:], self._options.config)
-        try:
-            value = Path(source).read_text("utf-8").strip("\r\n")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise HomeserverError(f"{source} cannot be read: {exc}") from exc
-        config.redact.learn(value)
-        return value
+
+def secret_from(source: str, config_path: Path) -> str:
+    """What a file holds, or a secret of that `$name`; empty without a source."""
+    if not source:
+        return ""
+    if source.startswith("$"):
+        return config.secret(source[1:], config_path)
+    try:
+        value = Path(source).read_text("utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{source} cannot be read: {getattr(exc, 'strerror', exc)}.") from exc
+    config.redact.learn(value)
+    return value
