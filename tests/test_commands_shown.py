@@ -29,7 +29,7 @@ RUN_BY = {
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "./scripts/setup": "test_docker.py",
-    "./scripts/onboard": "terminal/test_onboard.py runs the command in it; no container is started",
+    "./scripts/onboard": "chat/test_image.py runs the command in it; no container is started",
     # No Docker engine is at hand. test_docker.py has Compose itself read the file, and
     # chat/test_image.py runs the commands of every service of ours, in order, as user 1000.
     "docker compose up -d": "chat/test_image.py, without containers",
@@ -46,6 +46,9 @@ RUN_BY = {
         "test_memory_embedder.py, with a model that a package ships"
     ),
     ".venv/bin/memtrix-as register -c config.yaml": "chat/test_registering.py",
+    "memtrix-as onboard": "chat/test_onboarding.py",
+    "memtrix-as onboard -c config.yaml --answers answers.yaml": "chat/test_onboarding.py",
+    ".venv/bin/memtrix-as onboard": "chat/test_onboarding.py",
     "memtrix-as register -c config.yaml": "chat/test_registering.py",
     "memtrix-as register -c config.yaml --check": "chat/test_registering.py",
     "memtrix-as register -c config.yaml --user ann --password-from password.txt": (

@@ -4,6 +4,7 @@ Not in a container (no engine is at hand): see tests/rig/image.py for what is ad
 """
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -14,13 +15,19 @@ from pathlib import Path
 import pytest
 
 from memtrix_as.local.child import Child, spawn
+from memtrix_as.settings import document
 from memtrix_as.testing import ScriptedModel
 from tests.rig.image import UID, Image, compose
 from tests.rig.modes import only
 from tests.rig.service import Service
-from tests.rig.settings import write
 from tests.rig.stage import Stage
 from tests.test_docker import place, setup
+
+# What the test's homeserver has been told of us, and where it is.
+HERE = {
+    "homeserver": "address domain software",
+    "appservice": "address hostname port id bot_username username_template as_token hs_token",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +41,48 @@ def image() -> Iterator[Image]:
     shutil.rmtree(folder)
 
 
+def onboard(image: Image, service: Service, command: list[str]) -> None:
+    """The wizard as in its container, without a person; then what differs from there: ports."""
+    folder, given = service.folder, service.settings
+    model = given["providers"]["scripted"]["base_url"]
+    answers = {
+        "user": "ann", "registration": {"how": "later"}, "embeddings": {"how": "none"},
+        "providers": {"box": {"type": "openai_compatible", "base_url": model}},
+        "models": {"small": {"provider": "box", "model": "scripted"}},
+    }  # fmt: skip
+    (folder / "secrets").mkdir(exist_ok=True)
+    (folder / "secrets/DATABASE_URL").write_text(given["appservice"]["database"] + "\n")
+    (folder / "answers.yaml").write_text(json.dumps(answers))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        if os.getuid() == 0:
+            os.chown(path, UID, UID)
+    command = [*map(image.at, command), "--no-tests", "--answers", f"{folder}/answers.yaml"]
+    done = image.run(command, MEMTRIX_DOMAIN="hs.test")
+    assert done.returncode == 0, done.stderr
+    config = folder / "config.yaml"
+    assert config.stat().st_mode & 0o777 == 0o600
+    here = {
+        f"{section}.{key}": given[section][key]
+        for section, keys in HERE.items()
+        for key in keys.split()
+    }
+    document.change(config, here | {"management.room": given["management"]["room"]})
+    if os.getuid() == 0:
+        os.chown(config, UID, UID)
+
+
 @pytest.fixture
 async def running(
     image: Image, stage: Stage, model: ScriptedModel, tmp_path: Path
 ) -> AsyncIterator[Child]:
     """The services' commands in the order in which docker-compose.yml starts them."""
     service = Service(image.folder / "memtrix/config", stage.door, stage.database.dsn, model.url)
-    for name in ("workspace", "agents"):
-        service.set(f"{name}_directory", f"../{name}")
-    service.set("data_directory", "../data")
-    service.set("appservice.database", "$DATABASE_URL")
-    config = write(service.folder / "config.yaml", service.settings)
-    (service.folder / "secrets").mkdir(exist_ok=True)
-    (service.folder / "secrets/DATABASE_URL").write_text(stage.database.dsn + "\n")
-    for path in (config, service.folder / "secrets", service.folder / "secrets/DATABASE_URL"):
-        path.chmod(0o700 if path.is_dir() else 0o400)
-        if os.getuid() == 0:
-            os.chown(path, UID, UID)
     await stage.door.lead_to(service.url)
-
     clone = place(tmp_path / "clone")
     setup(clone)
     services = compose(clone)["services"]
+    await asyncio.to_thread(onboard, image, service, services["setup"]["command"])
     ready = services["conduit-ready"]["command"]
     at = [word.replace("http://conduit:6167", stage.door.address) for word in ready]
     for command in (at, services["migrate"]["command"]):

@@ -1,26 +1,25 @@
 """`memtrix-as onboard`: by keys in a real terminal, by a file of answers; then it talks."""
 
 import asyncio
-import json
 import os
-import sys
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pexpect
 import pytest
 
-from memtrix_as import __main__ as command
 from memtrix_as import config
 from memtrix_as.app import App
 from memtrix_as.local.ports import free_port
 from memtrix_as.settings import document
 from memtrix_as.testing import ScriptedModel
 from tests.rig.admin_room import TOKEN, NewConduit
+from tests.rig.answers import Answers
 from tests.rig.door import Door
 from tests.rig.homeserver import PASSWORD, Homeserver
+from tests.rig.keys import Keys
 from tests.rig.modes import only
 from tests.rig.stage import Stage
 from tests.rig.waiting import PATIENCE
@@ -46,76 +45,16 @@ class Cloud(BaseProvider):
 '''
 
 
-class Answers:
-    """A folder with a file of answers, and a run of the wizard with them."""
-
-    def __init__(self, folder: Path, model: ScriptedModel) -> None:
-        self.folder, self.config = folder, folder / "config.yaml"
-        self.given: dict[str, Any] = {
-            "name": "Memtrix",
-            "channel": "matrix",
-            "providers": {"box": {"type": "openai_compatible", "base_url": model.url}},
-            "models": {"small": {"provider": "box", "model": "scripted"}},
-            "homeserver": {"software": "synapse", "domain": "hs.test", "address": model.url},
-            "appservice": {"port": 29347, "database": "embedded"},
-            "user": "@ann:hs.test",
-            "search": "none",
-            "embeddings": {"how": "none"},
-            "timezone": "Europe/Berlin",
-        }
-
-    def run(self, *more: str) -> int:
-        file = self.folder / "answers.yaml"
-        file.write_text(json.dumps(self.given))
-        options = ["onboard", "-c", str(self.config), "--answers", str(file), *more]
-        with pytest.raises(SystemExit) as ended:
-            command.main(options)
-        return int(str(ended.value.code))
-
-    @property
-    def written(self) -> dict[str, Any]:
-        return document.read(self.config)
-
-
 @pytest.fixture
 def answers(tmp_path: Path, model: ScriptedModel) -> Answers:
     return Answers(tmp_path, model)
 
 
-class Keys:
-    """The wizard in a terminal, and somebody who types."""
-
-    def __init__(self, folder: Path, *more: str) -> None:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "dumb", "COLUMNS": "200"}
-        arguments = ["-m", "memtrix_as", "onboard", "-c", str(folder / "config.yaml"), *more]
-        self.said = ""
-        self.child = pexpect.spawn(
-            sys.executable, arguments, cwd=str(folder), encoding="utf-8", timeout=20,
-            env=env, dimensions=(50, 200),
-        )  # fmt: skip
-
-    async def type(self, question: str, *keys: str) -> None:
-        """Wait for a question, and answer it; with several answers it is asked again."""
-        for key in keys:
-            await self.sees(question)
-            self.child.sendline(key)
-
-    async def sees(self, text: str) -> None:
-        await asyncio.to_thread(self.child.expect_exact, text)
-        self.said += self.child.before + self.child.after
-
-    async def ended(self) -> int:
-        await asyncio.to_thread(self.child.expect_exact, pexpect.EOF)
-        self.said += self.child.before
-        self.child.close()
-        return int(self.child.exitstatus or 0)
-
-
 @pytest.fixture
 async def keys(tmp_path: Path) -> AsyncIterator[Keys]:
-    keys = Keys(tmp_path)
+    keys = Keys(tmp_path, "onboard")
     yield keys
-    keys.child.close(force=True)
+    keys.close()
 
 
 # --- by keys -----------------------------------------------------------------------------------
@@ -201,7 +140,7 @@ async def again_and_everything_stays(folder: Path, model: ScriptedModel) -> None
     """A second run, in which nothing is typed."""
     names = ("config.yaml", "registration.yaml", "secrets/BOX_API_KEY")
     before = [(folder / name).read_bytes() for name in names]
-    keys = Keys(folder, "--no-tests")
+    keys = Keys(folder, "onboard", "--no-tests")
     try:
         while "Write all this?" not in keys.said:
             await asyncio.to_thread(keys.child.expect, r": \Z")
@@ -209,7 +148,7 @@ async def again_and_everything_stays(folder: Path, model: ScriptedModel) -> None
             keys.child.sendline("")
         assert await keys.ended() == 0, keys.said
     finally:
-        keys.child.close(force=True)
+        keys.close()
     assert before == [(folder / name).read_bytes() for name in names]
 
 
@@ -376,3 +315,57 @@ async def test_it_makes_the_first_account_and_registers(
         assert "memtrix" in admins.registered
     finally:
         await server.stop()
+
+
+async def test_an_account_whose_password_is_made(
+    answers: Answers, servers: tuple[Homeserver, dict[str, Door]], http: aiohttp.ClientSession
+) -> None:
+    """The step of registration alone, by keys; the rest is there."""
+    server = NewConduit(servers[0], http, free_port())
+    admins = await server.start()
+    port = free_port()
+    answers.given["homeserver"] |= {"software": "conduit", "address": server.address}
+    answers.given["appservice"] = {"port": port, "address": f"http://127.0.0.1:{port}"}
+    answers.given["user"] = user = f"@self{port}:hs.test"
+    assert await asyncio.to_thread(answers.run, "--no-tests") == 0
+    (answers.folder / "token").write_text(TOKEN)
+    steps = ("agent", "providers", "models", "people", "search", "embeddings", "timezone")
+    keys = Keys(answers.folder, "onboard", "--no-tests", *(f"--skip={s}" for s in steps),
+                "--skip=homeserver")  # fmt: skip
+    try:
+        await keys.type("Number or name [login]", "create")
+        await keys.type("Administrator of the homeserver", "")
+        await keys.type("type nothing to have one made", "one password")
+        await keys.type("Once more", "another")
+        await keys.type("type nothing to have one made", "")
+        await keys.type("Registration token", "no-such-file", "token")
+        await keys.type("Write all this?", "")
+        assert await keys.ended() == 0, keys.said
+    finally:
+        keys.close()
+        await server.stop()
+    assert "The two differ" in keys.said and "o-such-file cannot be read" in keys.said
+    assert "another" not in keys.said and "memtrix" in admins.registered
+    (password,) = re.findall(r"Your password on the homeserver: (\S+)", keys.said)
+    who = {"type": "m.id.user", "user": user}
+    login = {"type": "m.login.password", "identifier": who, "password": password}
+    assert (await servers[0].api(http).call("POST", "/login", login))["user_id"] == user
+
+
+def test_the_answers_that_the_documentation_shows(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (answers.folder / "key").write_text(KEY)
+    named = str(answers.folder / "key")
+    monkeypatch.setenv("MEMTRIX_SECRET_OPENROUTER_API_KEY_FILE", named)
+    monkeypatch.chdir(answers.folder)
+    (block,) = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs/onboarding.md").read_text(), re.DOTALL
+    )
+    (answers.folder / "shown.yaml").write_text(block)
+    answers.given = document.read(answers.folder / "shown.yaml")
+    (answers.folder / "providers").mkdir()
+    assert answers.run("--no-tests", "--skip=registration") == 0
+    settings = config.load(answers.config)
+    assert settings.models["large"].think and settings.main_agent.model == "large"
+    assert settings.providers["my-openrouter"].options["api_key"] == KEY

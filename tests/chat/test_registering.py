@@ -20,6 +20,7 @@ from tests.rig.admin_room import CONDUIT, TOKEN, TUWUNEL, NewConduit
 from tests.rig.door import Door
 from tests.rig.homeserver import PASSWORD, Homeserver
 from tests.rig.human import Human
+from tests.rig.keys import Keys
 from tests.rig.waiting import until
 
 Servers = tuple[Homeserver, dict[str, Door]]
@@ -236,3 +237,16 @@ async def test_without_a_terminal_nothing_is_asked(place: Place) -> None:
     options.config = place.config
     with pytest.raises(ConfigError, match="Without a terminal"):
         await Registering(options, Console(quiet=True)).run()
+
+
+async def test_name_and_password_are_asked_in_a_terminal(place: Place, admin: Human) -> None:
+    keys = Keys(place.folder, "register")
+    try:
+        await keys.type("Administrator of the homeserver", admin.name)
+        await keys.type(f"Password of {admin.name}", PASSWORD)
+        assert await keys.ended() == 0, keys.said
+    finally:
+        keys.close()
+    assert "Appservice registered with ID" in keys.said and PASSWORD not in keys.said
+    assert place.id in place.registered
+    place.nothing_secret()

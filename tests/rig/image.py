@@ -159,9 +159,9 @@ class Image:
         setpriv = shutil.which("setpriv") or "setpriv"
         return [setpriv, *user, *caps, found, *command[1:]]
 
-    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+    def run(self, command: list[str], **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.started(command), cwd=self.folder / "app", env=self.environment,
+            self.started(command), cwd=self.folder / "app", env=self.environment | more,
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
