@@ -16,6 +16,7 @@ from memtrix_as.doctor import command as doctor
 from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
 from memtrix_as.terminal import command as chatting
+from memtrix_as.terminal import onboarding, registering
 
 # Each returns the exit status.
 COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
@@ -35,8 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         if options.command in COMMANDS:
             sys.exit(asyncio.run(COMMANDS[options.command](options)))
-        elif options.generate or options.command == "register":
+        elif options.generate or (options.command == "register" and options.registration):
             _register(options)
+        elif options.command == "register":
+            sys.exit(registering.main(options))
+        elif options.command == "onboard":
+            sys.exit(onboarding.main(options))
         else:
             asyncio.run(_run(options.config))
     except MemtrixError as exc:
@@ -59,7 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser("run", help="run the service in the foreground (the default)")
-    register = commands.add_parser("register", help="write the registration, as -g does")
+    register = commands.add_parser(
+        "register", help="register with the homeserver; with --file, only write what -g writes"
+    )
+    registering.arguments(register)
     journal = commands.add_parser("journal", help="write journals into files, or read them in")
     journal_files.arguments(journal)
     examine = commands.add_parser("doctor", help="find what is wrong, and tell how to mend it")
@@ -72,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     original.arguments(bring_in)
     chat = commands.add_parser("chat", help="talk with the agent here, in the terminal")
     chatting.arguments(chat)
-    for each in (run, register, journal, examine, backup, restore, bring_in, chat):
+    onboard = commands.add_parser("onboard", help="the wizard: asks what there is to configure")
+    onboarding.arguments(onboard)
+    for each in (run, register, journal, examine, backup, restore, bring_in, chat, onboard):
         _config(each, again=True)
     _registration(register, again=True)
     return parser
@@ -82,12 +92,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = argparse.SUPPRESS if again else Path("config.yaml")
+    named = Path(config.environment("MEMTRIX_CONFIG") or "config.yaml")
+    default = argparse.SUPPRESS if again else named
     parser.add_argument("-c", "--config", type=Path, default=default)
 
 
 def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
-    default = argparse.SUPPRESS if again else Path("registration.yaml")
+    default = argparse.SUPPRESS if again else None
     parser.add_argument("-r", "--registration", "--file", type=Path, default=default)
     parser.add_argument(
         "--new-tokens", action="store_true", default=argparse.SUPPRESS if again else False,
@@ -96,7 +107,8 @@ def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
 
 
 def _register(options: argparse.Namespace) -> None:
-    made = registration.generate(options.config, options.registration, options.new_tokens)
+    path = options.registration or registering.FILE
+    made = registration.generate(options.config, path, options.new_tokens)
     print(f"Wrote {made.path}. Give it to the homeserver, then run")
     print(f"    memtrix-as -c {options.config}")
 

@@ -204,6 +204,7 @@ class Service:
 redact = secrets.Redactor()  # redact(text): known secret values become [secret]
 _handed_over: dict[str, str] = {}  # secrets that came through `clean_environment`
 
+SECRETS = "secrets"  # a folder beside the configuration, with a file for each
 _HANDOVER = "MEMTRIX_HANDOVER_FD"
 
 
@@ -252,8 +253,12 @@ def load_service(path: Path, new_tokens: bool = False) -> Service:
 
 
 def _reader(path: Path) -> Reader:
-    variables = {**os.environ, **_handed_over}
-    return Reader(path.absolute().parent, lambda name: secrets.find(name, variables), redact.learn)
+    return Reader(path.absolute().parent, lambda name: _secret(name, path), redact.learn)
+
+
+def _secret(name: str, path: Path) -> str:
+    own = path.absolute().parent / SECRETS
+    return secrets.find(name, {**os.environ, **_handed_over}, own=own)
 
 
 def _stop_at(problems: Sequence[str], path: Path) -> None:
@@ -356,6 +361,16 @@ def child_environment() -> dict[str, str]:
 def environment(name: str) -> str | None:
     """One environment variable by name; an empty one counts as absent."""
     return os.environ.get(name) or None
+
+
+def secret(name: str, path: Path) -> str:
+    """The secret `$name`, for a command that needs one which the configuration does not name."""
+    try:
+        value = _secret(name, path)
+    except LookupError as exc:
+        raise ConfigError(f"{exc.args[0]}.") from exc
+    redact.learn(value)
+    return value
 
 
 def setup_logging(config: Config, *, to: TextIO | None = None, level: str | None = None) -> None:

@@ -30,6 +30,38 @@ RUN_BY = {
     "cp config.example.yaml config.yaml": "test_beside_a_homeserver",
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
+    "./scripts/setup": "test_docker.py",
+    "./scripts/onboard": "chat/test_image.py runs the command in it; no container is started",
+    # No Docker engine is at hand. test_docker.py has Compose itself read the file, and
+    # chat/test_image.py runs the commands of every service of ours, in order, as user 1000.
+    "docker compose up -d": "chat/test_image.py, without containers",
+    "docker compose build && docker compose up -d": "chat/test_image.py, without containers",
+    "docker compose ps": "not run",
+    "docker compose logs -f memtrix": "not run",
+    "docker compose restart memtrix": "not run",
+    "docker compose down": "not run",
+    "docker compose run --rm --use-aliases setup memtrix-as register": (
+        "chat/test_registering.py, without a container"
+    ),
+    "docker compose run --rm -T setup python -m memtrix_as.memory.embedding_process "
+    "nomic-ai/nomic-embed-text-v1.5 cpu </dev/null": (
+        "test_memory_embedder.py, with a model that a package ships"
+    ),
+    ".venv/bin/memtrix-as register -c config.yaml": "chat/test_registering.py",
+    "memtrix-as onboard": "chat/test_onboarding.py",
+    "memtrix-as onboard -c config.yaml --answers answers.yaml": "chat/test_onboarding.py",
+    ".venv/bin/memtrix-as onboard": "chat/test_onboarding.py",
+    "memtrix-as register -c config.yaml": "chat/test_registering.py",
+    "memtrix-as register -c config.yaml --check": "chat/test_registering.py",
+    "memtrix-as register -c config.yaml --user ann --password-from password.txt": (
+        "chat/test_registering.py"
+    ),
+    "memtrix-as register -c config.yaml --create --user ann --token-from token.txt": (
+        "chat/test_registering.py"
+    ),
+    "memtrix-as register -c config.yaml --user conduit --password-from '$EMERGENCY'": (
+        "chat/test_registering.py"
+    ),
     ".venv/bin/memtrix-as -c config.yaml": "test_beside_a_homeserver",
     "memtrix-as journal export journals -c config.yaml": "test_journal_files.py",
     "memtrix-as journal import journals -c config.yaml": "test_journal_files.py",

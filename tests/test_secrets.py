@@ -46,6 +46,10 @@ def test_a_named_file_comes_first_then_the_folder_then_the_variable(tmp_path: Pa
     del variables["MEMTRIX_SECRET_KEY_FILE"]
     assert secrets.find("KEY", variables, tmp_path) == "from the folder"
     (tmp_path / "KEY").unlink()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "KEY").write_text("from beside the configuration")
+    own = secrets.find("KEY", variables, tmp_path, tmp_path / "own")
+    assert own == "from beside the configuration"
     assert secrets.find("KEY", variables, tmp_path) == "from the variable"
 
 

@@ -30,11 +30,9 @@ def parse(text: str) -> dict[str, Any]:
 
 def change(path: Path, values: Mapping[str, Any]) -> None:
     """Set values by dotted key, keeping comments and order; the file becomes mode 0600."""
-    yaml = _round_trip()
+    yaml = round_trip()
     document = _load(yaml, path)
-    if indent := _INDENT.search(path.read_text("utf-8")):
-        # comments keep their columns, so the lines between them must keep theirs
-        yaml.indent(len(indent[1]), len(indent[1]) + 2, len(indent[1]))
+    _keep_columns(yaml, path.read_text("utf-8"))
     for key, value in values.items():
         *sections, name = key.split(".")
         section: Any = document
@@ -46,6 +44,17 @@ def change(path: Path, values: Mapping[str, Any]) -> None:
     _write(path, lambda stream: yaml.dump(document, stream))
 
 
+def _keep_columns(yaml: YAML, text: str) -> None:
+    """Comments keep their columns, so the lines between them must keep theirs."""
+    if indent := _INDENT.search(text):
+        yaml.indent(len(indent[1]), len(indent[1]) + 2, len(indent[1]))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole, mode 0600."""
+    _write(path, lambda stream: stream.write(text))
+
+
 def write(path: Path, document: Mapping[str, Any], comment: str) -> None:
     """Write a whole new file, mode 0600, with a comment on top."""
     _write(path, lambda stream: stream.write(dump(document, comment)))
@@ -53,17 +62,19 @@ def write(path: Path, document: Mapping[str, Any], comment: str) -> None:
 
 def dump(document: Mapping[str, Any], comment: str = "") -> str:
     """A document as YAML text."""
-    yaml, out = _round_trip(), StringIO()
+    yaml, out = round_trip(), StringIO()
     out.write("".join(f"# {line}\n" for line in comment.splitlines()))
     yaml.dump(dict(document), out)
     return out.getvalue()
 
 
-def _round_trip() -> YAML:
+def round_trip(text: str = "") -> YAML:
+    """What reads and writes with comments, indented as `text` is."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
+    _keep_columns(yaml, text)
     return yaml
 
 

@@ -16,15 +16,25 @@ SHORTEST = 8
 TRIVIAL = re.compile(r"[^\W\d_]{0,11}|\d{0,11}")
 
 
-def find(name: str, variables: Mapping[str, str], folder: Path = Path("/run/secrets")) -> str:
-    """The value of the secret `name`; LookupError says how to provide it."""
+def find(
+    name: str,
+    variables: Mapping[str, str],
+    folder: Path = Path("/run/secrets"),
+    own: Path = Path("secrets"),
+) -> str:
+    """The value of the secret `name`; LookupError says how to provide it.
+
+    `own` is the folder beside the configuration, which is looked into after `folder`.
+    """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.endswith(FILE_SUFFIX):
         raise LookupError(
             "a value that starts with $ names a secret: letters, digits and _ after the $, "
             f"not ending in {FILE_SUFFIX}"
         )
     pointer = variables.get(f"{PREFIX}{name}{FILE_SUFFIX}")
-    file = Path(pointer) if pointer else folder / name
+    file = Path(pointer or folder / name)
+    if not pointer and not file.is_file() and (own / name).is_file():
+        file = own / name
     if pointer or file.is_file():
         try:
             value = file.read_text("utf-8").strip("\r\n")
@@ -36,7 +46,7 @@ def find(name: str, variables: Mapping[str, str], folder: Path = Path("/run/secr
     if not value.strip():
         raise LookupError(
             f"the secret ${name} is not there; give it by a file that the variable "
-            f"{PREFIX}{name}{FILE_SUFFIX} names, by the file {folder / name}, "
+            f"{PREFIX}{name}{FILE_SUFFIX} names, by the file {folder / name} or {own / name}, "
             f"or by the variable {PREFIX}{name}"
         )
     return value
