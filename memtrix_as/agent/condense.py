@@ -29,7 +29,7 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     account = Account(place, agent.display_name, "condense", item.lane)
     model = means.models.get(agent.model, account)
     limit = context.budget(model.context, 0)
-    session = await sessions.load(means.pool, int(item.payload["session"]), limit * 4)
+    session = await sessions.load(means.pool, int(item.payload["session"]), limit * 4, whole=True)
     older = context.to_condense(session.messages, limit)
     if not older:
         return False

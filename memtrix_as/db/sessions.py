@@ -46,53 +46,65 @@ class Status:
 MOST = 1000  # messages of a session that are looked at for one turn
 
 
-async def load(pool: Pool, session_id: int, budget: int, turn_id: int = 0) -> Session:
+LOAD = f"""
+with present as materialized (
+    select here.people, case when $4 or s.summary = '' then s.summary
+        when exists (
+            select from turns t where t.session_id = $1
+              and not coalesce(t.people, array[t.sender]) @> here.people
+              and exists (select from messages m
+                          where m.turn_id = t.id and m.id <= s.condensed_to)) then ''
+        else s.summary end as summary
+    from sessions s, lateral (
+        select array(select user_id from members where room_id = s.room_id
+                     and user_id not in (select user_id from agents)) as people) here
+    where s.id = $1),
+newest as (
+    select m.id, m.turn_id, m.tokens from sessions s join messages m on m.session_id = s.id
+    where s.id = $1 and m.id > s.condensed_to order by m.id desc limit {MOST}),
+fitting as (
+    select id, count(*) over () as available,
+        sum(tokens) over (order by id desc) <= $2
+        or turn_id = case when $3 > 0 then $3
+            else first_value(turn_id) over (order by id desc) end as fits
+    from newest)
+select id, m.turn_id, m.tokens, role, text, reasoning, nullif(calls, '[]') as calls,
+    call_id, failed, outside,
+    array(select path from attachments a where a.event_id = m.event_id and a.agent = (
+              select agent from sessions where id = $1) and a.mimetype like 'image/%')
+        as images,
+    available, present.summary,
+    (select o.outside from messages o join sessions s on s.id = o.session_id
+     where o.session_id = $1 and o.outside <> '' and o.id <= s.condensed_to
+     order by o.id limit 1) as before,
+    coalesce((select t.ended_at is null
+                  or coalesce(t.people, array[t.sender]) @> present.people
+              from turns t where t.id = m.turn_id),
+             (select i.people @> present.people
+              from consultations c join inbox i on i.id = c.item_id where c.id = m.note),
+             m.note is null) as shared,
+    coalesce((select t.ended_at is not null from turns t where t.id = m.turn_id), true)
+        as ended,
+    m.note is not null as note,
+    m.note is null and coalesce((select i.kind = 'message' and i.hops = 0
+        from inbox i where i.id = m.turn_id), true) as human
+from fitting join messages m using (id), present
+where fits order by id
+"""
+
+
+async def load(
+    pool: Pool, session_id: int, budget: int, turn_id: int = 0, *, whole: bool = False
+) -> Session:
     """The session, its newest messages up to `budget` tokens (at least one turn's).
 
     As it is for the turn `turn_id`: its messages come last, and of other turns only what ended,
     each turn in one piece. Among agents several turns of a session may be under way.
+
+    The summary is left out while somebody is present who was not there for all that it was made
+    of; `whole` is for who makes the next one.
     """
-    rows = await pool.fetch(
-        f"""
-        with newest as (
-            select m.id, m.turn_id, m.tokens from sessions s join messages m on m.session_id = s.id
-            where s.id = $1 and m.id > s.condensed_to order by m.id desc limit {MOST}),
-        fitting as (
-            select id, count(*) over () as available,
-                sum(tokens) over (order by id desc) <= $2
-                or turn_id = case when $3 > 0 then $3
-                    else first_value(turn_id) over (order by id desc) end as fits
-            from newest)
-        select id, m.turn_id, m.tokens, role, text, reasoning, nullif(calls, '[]') as calls,
-            call_id, failed, outside,
-            array(select path from attachments a where a.event_id = m.event_id and a.agent = (
-                      select agent from sessions where id = $1) and a.mimetype like 'image/%')
-                as images,
-            available, (select summary from sessions where id = $1) as summary,
-            (select o.outside from messages o join sessions s on s.id = o.session_id
-             where o.session_id = $1 and o.outside <> '' and o.id <= s.condensed_to
-             order by o.id limit 1) as before,
-            coalesce((select t.ended_at is null
-                          or coalesce(t.people, array[t.sender]) @> present.people
-                      from turns t where t.id = m.turn_id),
-                     (select i.people @> present.people
-                      from consultations c join inbox i on i.id = c.item_id where c.id = m.note),
-                     m.note is null) as shared,
-            coalesce((select t.ended_at is not null from turns t where t.id = m.turn_id), true)
-                as ended,
-            m.note is not null as note,
-            m.note is null and coalesce((select i.kind = 'message' and i.hops = 0
-                from inbox i where i.id = m.turn_id), true) as human
-        from fitting join messages m using (id), (
-            select array(select user_id from members where room_id = s.room_id
-                         and user_id not in (select user_id from agents)) as people
-            from sessions s where s.id = $1) present
-        where fits order by id
-        """,
-        session_id,
-        budget,
-        turn_id,
-    )
+    rows = await pool.fetch(LOAD, session_id, budget, turn_id, whole)
     stored = [
         Stored(row["id"], row["turn_id"], row["tokens"], _message(row), row["shared"], row["ended"])
         for row in rows
