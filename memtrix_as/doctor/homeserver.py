@@ -1,5 +1,6 @@
 """The homeserver: whether it answers, is the one that is meant, knows us, and reaches us."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class Answer:
 
     def told(self) -> str:
         return f"it answered {self.status} {self.errcode} {self.error}".strip()
+
+
+STALE = 6  # connections that a homeserver may have kept from before a restart
 
 
 class Homeserver:
@@ -177,8 +181,11 @@ class Homeserver:
     async def _reaches(self) -> str:
         service = self._config.appservice
         got = await self._ping()
-        if got.status == 502 and not self._door.strange_token:
+        for _ in range(STALE):
             # Synapse may have taken a connection to a service that has been restarted since.
+            if got.status != 502 or self._door.strange_token:
+                break
+            await asyncio.sleep(0.2)
             got = await self._ping()
         if got.status == 200:
             return f"the homeserver reaches us at {service.address}"
