@@ -163,10 +163,6 @@ class People:
         self._model(model, agent)
         await agents.use(self._pool, agent.name, model)
 
-    async def switch(self, agent: Agent, setting: str, on: bool) -> None:
-        """Set `verbose`, `reasoning` or `recall`."""
-        await agents.switch(self._pool, agent.name, setting, on)
-
     async def extent(self, agent: Agent) -> Extent:
         """What would go with an agent."""
         held = await agents.holdings(self._pool, agent.name)

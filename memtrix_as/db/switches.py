@@ -24,12 +24,6 @@ async def every(db: Connection | Pool) -> list[Off]:
     return [Off(**row) for row in rows]
 
 
-async def off(db: Connection | Pool, agent: str) -> set[str]:
-    """The tools that this agent is not offered."""
-    rows = await db.fetch("select tool from disabled_tools where agent in ('', $1)", agent)
-    return {row["tool"] for row in rows}
-
-
 async def disable(db: Connection | Pool, tool: str, agent: str, by: str) -> None:
     """Switch a tool off, for an agent or ('') for all."""
     await db.execute(
