@@ -17,6 +17,7 @@ from memtrix_as.errors import MemtrixError
 from memtrix_as.matrix import registration
 from memtrix_as.terminal import command as chatting
 from memtrix_as.terminal import onboarding, registering
+from memtrix_as.worker import Worker
 
 # Each returns the exit status.
 COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif options.command == "onboard":
             sys.exit(onboarding.main(options))
         else:
-            asyncio.run(_run(options.config))
+            asyncio.run(_run(options))
     except MemtrixError as exc:
         print(exc, file=sys.stderr)
         sys.exit(1)
@@ -64,6 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     run = commands.add_parser("run", help="run the service in the foreground (the default)")
+    kind = run.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--worker", action="store_true",
+        help="work beside a service that runs on the same database, and take no transactions",
+    )  # fmt: skip
+    kind.add_argument("--no-turns", action="store_true", help="leave all turns to workers")
+    run.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="of a worker: its port for those who watch"
+    )
     register = commands.add_parser(
         "register", help="register with the homeserver; with --file, only write what -g writes"
     )
@@ -113,14 +123,17 @@ def _register(options: argparse.Namespace) -> None:
     print(f"    memtrix-as -c {options.config}")
 
 
-async def _run(path: Path) -> None:
-    settings = config.load(path)
+async def _run(options: argparse.Namespace) -> None:
+    settings = config.load(options.config)
     config.setup_logging(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stopped.set)
-    app = App(settings, path)
+    turns = not getattr(options, "no_turns", False)
+    app: App | Worker = App(settings, options.config, turns=turns)
+    if getattr(options, "worker", False):
+        app = Worker(settings, options.config, options.metrics_port)
     starting = asyncio.create_task(app.start())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)

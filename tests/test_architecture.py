@@ -11,7 +11,7 @@ PACKAGE = ROOT / "memtrix_as"
 VALUES = {"errors", "messages", "tool"}
 
 # Who may import whom; a part may always import itself. Whatever is not here may import all:
-# app, __main__, testing and terminal put the parts together.
+# app, engine, worker, __main__, testing and terminal put the parts together.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "messages": {"errors"},
@@ -37,7 +37,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
 ASSEMBLERS = {
-    *("__init__", "__main__", "app", "backup", "doctor", "journal_files", "original"),
+    *(
+        "__init__",
+        "__main__",
+        "app",
+        "engine",
+        "worker",
+        "backup",
+        "doctor",
+        "journal_files",
+        "original",
+    ),
     *("testing", "terminal", "admin"),
 }
 

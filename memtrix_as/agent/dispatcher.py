@@ -38,8 +38,14 @@ class Dispatcher:
         self._handlers = handlers
         self._attempts = attempts
 
-    async def drain(self, lane: str, lease: Lease) -> None:
-        """Handle what waits in the lane until nothing does; what it says is sent in between."""
+    async def drain(
+        self, lane: str, lease: Lease, crowded: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Handle what waits in the lane until nothing does; what it says is sent in between.
+
+        Where it is `crowded`, the lane stands in line again after each item: one busy room must
+        not keep the others waiting.
+        """
         try:
             item = await inbox.claim(self._pool, lane, lease)
             if item is None or item.unsent:  # left there by a crash, or by a stopped turn
@@ -47,6 +53,9 @@ class Dispatcher:
             while item:
                 await self._handle(item, lease)
                 await self._chat.deliver(lane)
+                if crowded():
+                    await queue.wake(self._pool, lane)
+                    return
                 item = await inbox.claim(self._pool, lane, lease)
         except LostTurn as exc:
             log.info("Stopped working on %s: %s", lane, exc)

@@ -23,10 +23,15 @@ log = logging.getLogger(__name__)
 # shown nowhere else. So its jobs wait in a queue that is called as its room; a name must be short,
 # since it becomes a part of a channel's.
 SERVICE = "lanes"
-QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'), '{SERVICE}')"""
+# What overtakes turns must find a place where turns take all of theirs: it waits in another.
+CONTROLS = "controls"
+QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'),
+    case when left(lane, 1) in ('!', '#', '*') then '{CONTROLS}' else '{SERVICE}' end)"""
+CONTROLLING = 50  # places that only controls get
 
 HEARTBEAT = 2.0  # seconds
-STALLED = 10.0  # seconds without a heartbeat after which a worker counts as dead
+STALLED = 7.0  # seconds without a heartbeat after which a worker counts as dead
+GUARD = 3.0  # seconds between two looks for dead workers; a lost connection shows at once
 
 # Two-key advisory locks: this class, and the worker's id.
 WORKER_LOCKS = 0x4D58
@@ -40,7 +45,8 @@ class Lease:
     worker_id: int
 
 
-Drain = Callable[[str, Lease], Awaitable[None]]
+Drain = Callable[[str, Lease, Callable[[], bool]], Awaitable[None]]
+"""Works on a lane; what it is given last says whether others wait for its place."""
 
 
 class _Jobs(JobManager):
@@ -48,13 +54,16 @@ class _Jobs(JobManager):
 
     It looks again when the bell rang during a look, which the worker itself would forget. And a
     worker enters the table together with the lock that shows it alive, held by `connection`.
+    While turns have all places that are theirs, it looks for controls only.
     """
 
     def __init__(self, connector: Any) -> None:
         super().__init__(connector)
         self._bell = asyncio.Event()
+        self._ring: Callable[..., Awaitable[None]] | None = None
         self.connection: Connection = None
         self.worker_id: int | None = None
+        self.full = False
 
     async def register_worker(self) -> int:
         async with self.connection.transaction():
@@ -68,7 +77,8 @@ class _Jobs(JobManager):
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         while True:
             self._bell.clear()
-            job = await super().fetch_job(queues, worker_id)
+            wanted = [CONTROLS] if self.full else queues
+            job = await super().fetch_job(wanted, worker_id)
             if job is not None or not self._bell.is_set():
                 return job
 
@@ -77,17 +87,26 @@ class _Jobs(JobManager):
             self._bell.set()
             await on_notification(**notification)
 
+        self._ring = ring
         # All bells: BELL and the trigger of a lane that is free again name no queue.
         await super().listen_for_jobs(on_notification=ring, queues=None)
 
+    async def look(self) -> None:
+        """Have the worker look for jobs once more."""
+        if self._ring:
+            await self._ring(channel="", notification={"type": "job_inserted", "job_id": 0})
+
 
 class Queue:
-    """Runs `drain` for each lane of the queue that is woken, at most `concurrency` at once."""
+    """Runs `drain` for each lane of the queue that is woken: so many turns at once, no more."""
 
     def __init__(
-        self, dsn: str, pool: Pool, drain: Drain, concurrency: int, queue: str = SERVICE
-    ) -> None:
+        self, dsn: str, pool: Pool, drain: Drain, concurrency: int, queue: str = SERVICE,
+        inherit: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`inherit` is called when another process has died: what it did beside turns is left."""
         self._pool = pool
+        self._inherit = inherit
         self._drain = drain
         self._app = App(
             connector=PsycopgConnector(
@@ -99,18 +118,21 @@ class Queue:
             )
         )
         self._jobs = self._app.job_manager = _Jobs(self._app.connector)
+        self._jobs.full = concurrency == 0
         self._app.task(name="drain", pass_context=True)(self._run)
         self._worker = Worker(
             self._app,
             name="lanes",
-            queues=[queue],
-            concurrency=concurrency,
+            queues=[queue, CONTROLS] if queue == SERVICE else [queue],
+            concurrency=concurrency + (CONTROLLING if queue == SERVICE else 0),
             delete_jobs="always",
             install_signal_handlers=False,
             update_heartbeat_interval=HEARTBEAT,
             stalled_worker_timeout=STALLED,
             shutdown_graceful_timeout=2.0,
         )
+        self._places = concurrency
+        self._taken = 0
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self.runs = False  # it takes work now
@@ -135,7 +157,7 @@ class Queue:
         while not self._stopping:
             try:
                 async with self._pool.acquire() as self._jobs.connection:
-                    await recover(self._jobs.connection)
+                    await self._recover()
                     guard = asyncio.create_task(self._guard(), name="guard")
                     self.runs = True
                     try:
@@ -154,17 +176,37 @@ class Queue:
     async def _guard(self) -> None:
         """Pass on the lanes of dead workers; without our own lock we must not go on."""
         while True:
-            await asyncio.sleep(STALLED / 2)
+            await asyncio.sleep(GUARD)
             try:
-                await recover(self._jobs.connection)
+                await self._recover()
             except (*DOWN, asyncpg.PostgresError) as exc:
                 log.warning("The database is away: %s", exc)
                 self._worker.stop()  # type: ignore[no-untyped-call]
                 return
 
+    async def _recover(self) -> None:
+        if await recover(self._jobs.connection, self._jobs.worker_id):
+            log.info("Another process is gone; its work goes on here")
+            self._inherit()
+
     async def _run(self, context: JobContext, lane: str) -> None:
         assert context.job.id is not None and context.job.worker_id is not None
-        await self._drain(lane, Lease(context.job.id, context.job.worker_id))
+        lease = Lease(context.job.id, context.job.worker_id)
+        if context.job.queue == CONTROLS:
+            return await self._drain(lane, lease, lambda: False)
+        self._take(1)
+        try:
+            await self._drain(lane, lease, lambda: self._jobs.full)
+        finally:
+            if self._take(-1):
+                await self._jobs.look()
+
+    def _take(self, places: int) -> bool:
+        """Take places, or give them back; whether that made room where there was none."""
+        was = self._jobs.full
+        self._taken += places
+        self._jobs.full = self._taken >= self._places
+        return was and not self._jobs.full
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
@@ -215,17 +257,19 @@ async def unlock(connection: Connection) -> None:
 BELL = """pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
 
 
-async def recover(db: Connection | Pool) -> None:
+async def recover(db: Connection | Pool, own: int | None = None) -> int:
     """Take the lanes of dead workers from them, and wake every lane that has work waiting.
 
-    A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped.
-    What it still may do afterwards is refused by the lease that it no longer has.
+    A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped;
+    who asks, as worker `own`, is not. What a dead one still may do afterwards is refused by the
+    lease that it no longer has. Returns how many were dead.
     """
-    await db.execute(
+    dead = await db.fetch(
         """
         with dead as (
             select id from procrastinate_workers w
-            where last_heartbeat < now() - make_interval(secs => $2)
+            where (last_heartbeat < now() - make_interval(secs => $2)
+                   and id is distinct from $3)
                or not exists (
                     select from pg_locks
                     where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
@@ -235,10 +279,11 @@ async def recover(db: Connection | Pool) -> None:
             delete from procrastinate_jobs
             where status = 'doing' and (worker_id is null or worker_id in (select id from dead))
             returning lock)
-        delete from procrastinate_workers where id in (select id from dead)
+        delete from procrastinate_workers where id in (select id from dead) returning id
         """,
         WORKER_LOCKS,
         STALLED,
+        own,
     )
     await db.execute(
         f"""
@@ -255,6 +300,7 @@ async def recover(db: Connection | Pool) -> None:
         on conflict (queueing_lock) where status = 'todo' do nothing
         """
     )
+    return len(dead)
 
 
 async def abort(connection: Connection, lane: str) -> None:

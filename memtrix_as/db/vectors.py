@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from memtrix_as.db import bell
 from memtrix_as.db.pool import Pool
 
 MOST_DIMENSIONS = 4000  # of a halfvec with a graph, and of what fits a page
@@ -39,10 +40,15 @@ async def find_space(pool: Pool, model: str, dimensions: int) -> int | None:
 
 
 async def new_space(pool: Pool, model: str, dimensions: int, background: float) -> int:
-    """An empty space for the model, beside any that serve."""
+    """An empty space for the model, beside any that serve; whoever fills it is rung."""
     return int(
         await pool.fetchval(
-            "insert into spaces (model, dimensions, background) values ($1, $2, $3) returning id",
+            f"""
+            with made as (
+                insert into spaces (model, dimensions, background) values ($1, $2, $3)
+                returning id)
+            select id from made, pg_notify('{bell.PASSAGES}', '')
+            """,
             model,
             dimensions,
             background,

@@ -55,7 +55,6 @@ class TransactionPort(AppService):
             log="mau.as",
             state_store=_Forgetful(),
             aiohttp_params={"client_max_size": service.max_body_size * MIB},
-            connection_limit=200,
         )
         self.event_handlers.clear()
         self._store = store

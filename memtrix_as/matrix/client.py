@@ -7,22 +7,26 @@ when a send is refused; an agent that was shown the door must stay outside.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import aiohttp
 from mautrix.api import HTTPAPI, MediaPath, Method, Path
-from mautrix.appservice import AppService
+from mautrix.appservice import AppServiceAPI
 from mautrix.errors import MatrixConnectionError, MatrixRequestError
 from mautrix.types import UserID
+from mautrix.util.logging import TraceLogger
 from yarl import URL
 
+from memtrix_as.config import Config
 from memtrix_as.errors import HomeserverError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+CONNECTIONS = 200  # to the homeserver, at once
 REQUEST_TIMEOUT = 30.0  # seconds
 UPLOAD_TIMEOUT = 300.0  # seconds
 NO_TOTAL = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)  # seconds
@@ -34,11 +38,30 @@ RETRYABLE = {0, 401, 408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses after which the same request may succeed; 401 is a registration being replaced."""
 
 
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator["Client"]:
+    """A client for as long as its connections are needed."""
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    headers = {"User-Agent": AppServiceAPI.default_ua}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+        yield Client(config, http)
+
+
 class Client:
     """The client-server API, for the users of our namespace."""
 
-    def __init__(self, az: AppService) -> None:
-        self._az = az
+    def __init__(self, config: Config, http: aiohttp.ClientSession) -> None:
+        service, homeserver = config.appservice, config.homeserver
+        self._http = http
+        self._server = homeserver.address
+        self._token = service.as_token
+        self._api = AppServiceAPI(
+            homeserver.address,
+            UserID(f"@{service.bot_username}:{homeserver.domain}"),
+            service.as_token,
+            log=cast(TraceLogger, logging.getLogger("mau.as")),
+            client_session=http,
+        )
 
     async def request(
         self,
@@ -51,7 +74,7 @@ class Client:
         timeout: float = REQUEST_TIMEOUT,
     ) -> Any:
         """The response's JSON; HomeserverError says whether another try makes sense."""
-        api = self._az.intent.api.user(UserID(user))
+        api = self._api.user(UserID(user))
         return await _call(api, method, path, content, query, timeout)
 
     async def last_events(self, user: str, room_id: str, count: int) -> list[dict[str, Any]]:
@@ -94,7 +117,7 @@ class Client:
         await _call(self._with(token), Method.POST, Path.v3.logout, None, None, REQUEST_TIMEOUT)
 
     def _with(self, token: str) -> HTTPAPI:
-        return HTTPAPI(self._az.server, token, client_session=self._az.http_session)
+        return HTTPAPI(self._server, token, client_session=self._http)
 
     async def send(
         self, user: str, room_id: str, event_type: str, txn: str, content: Mapping[str, Any]
@@ -107,7 +130,7 @@ class Client:
         self, user: str, pieces: AsyncGenerator[bytes, None], size: int, mimetype: str, name: str
     ) -> str:
         """Store `size` bytes at the homeserver as they come; their mxc URI. Not tried again."""
-        api = self._az.intent.api.user(UserID(user))
+        api: HTTPAPI = self._api.user(UserID(user))
         headers = {"Content-Type": mimetype, "Content-Length": str(size)}
         sending = api.request(
             Method.POST,
@@ -126,13 +149,11 @@ class Client:
         server, _, media = source.removeprefix("mxc://").partition("/")
         if not source.startswith("mxc://") or not server or not media or "/" in media:
             raise HomeserverError("That is no address of a file")
-        headers = {"Authorization": f"Bearer {self._az.intent.api.token}"}
+        headers = {"Authorization": f"Bearer {self._token}"}
         last: HomeserverError | None = None
         for path in (Path.v1.media.download, MediaPath.v3.download):
-            url = URL(self._az.server) / str(path[server][media]).lstrip("/")
-            get = self._az.http_session.get(
-                url, params={"user_id": user}, headers=headers, timeout=NO_TOTAL
-            )
+            url = URL(self._server) / str(path[server][media]).lstrip("/")
+            get = self._http.get(url, params={"user_id": user}, headers=headers, timeout=NO_TOTAL)
             try:
                 async with get as answer:
                     if answer.status == 200:

@@ -134,8 +134,11 @@ class Vectors:
         self._space = 0
         self._dimensions = 0
 
-    async def load(self) -> None:
-        """Load the model and find the space of its vectors; ConfigError, ModelError."""
+    async def load(self, *, makes: bool = True) -> None:
+        """Load the model and find the space of its vectors; ConfigError, ModelError.
+
+        Whoever `makes` no vectors leaves it to who does to make the space.
+        """
         self._dimensions = await self._embedder.load()
         if self._dimensions > vectors.MOST_DIMENSIONS:
             raise ConfigError(
@@ -143,7 +146,12 @@ class Vectors:
                 f"dimensions; the database can index at most {vectors.MOST_DIMENSIONS}."
             )
         found = await vectors.find_space(self._pool, self._embedder.name, self._dimensions)
-        self._space = found or await self._new_space()
+        self._space = found or (await self._new_space() if makes else 0)
+
+    async def follow(self) -> None:
+        """See whether another process has begun all vectors anew."""
+        newest = await vectors.find_space(self._pool, self._embedder.name, self._dimensions)
+        self._space = newest or self._space
 
     async def step(self) -> int:
         """Embed the next passages that wait; returns how many were done."""

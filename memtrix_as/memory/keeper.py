@@ -40,8 +40,10 @@ class Keeper:
     point, and the next one goes on.
     """
 
-    def __init__(self, pool: Pool, dsn: str, config: Config) -> None:
+    def __init__(self, pool: Pool, dsn: str, config: Config, *, embeds: bool = True) -> None:
+        """`embeds`: gives passages their vectors too; else only questions, and another does it."""
         self._pool = pool
+        self._embeds = embeds
         self._dsn = dsn
         self._config = config
         self._embedder = embedders.from_config(config)
@@ -145,15 +147,17 @@ class Keeper:
     async def _embed(self) -> None:
         assert self._vectors
         await self._remember_former()
-        await self._vectors.load()
+        await self._vectors.load(makes=self._embeds)
         if self.trouble:
             log.info("The embedding model is there")
         self.trouble = ""
         while True:
             self._passages.clear()
-            while await self._vectors.step():
+            await self._vectors.follow()
+            while self._embeds and await self._vectors.step():
                 await self._tell("passages wait for their vector", self._missing)
-            await self._forget_former()
+            if self._embeds or await self._vectors.renewed():
+                await self._forget_former()
             await self._passages.wait()
 
     async def _missing(self, _: Pool) -> int:

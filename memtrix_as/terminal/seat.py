@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from memtrix_as import app, database
+from memtrix_as import database, engine
 from memtrix_as.agent import approvals, people
 from memtrix_as.agent.dispatcher import Dispatcher
 from memtrix_as.agent.means import Means
@@ -130,7 +130,7 @@ async def _database(
     stack.push_async_callback(pool.close)
     if ours:
         stack.push_async_callback(_wait_for_others, pool, say)
-    await app.migrated(config, pool, dsn)
+    await engine.migrated(config, pool, dsn)
     await agents.keep_main(pool, agents.main(config))
     return dsn, pool
 
@@ -153,7 +153,7 @@ async def _means(
     persona = Persona(pool, config)
     await persona.keep(config.appservice.bot_username)
     measures = Measures()
-    services = app.services_of(pool, config, keeper, persona, measures)
+    services = engine.services_of(pool, config, keeper, persona, measures)
     services[Channel] = TerminalChannel(pool, chat, config, services[Workspaces])
     models = Models.from_config(config)
     stack.push_async_callback(models.close)
@@ -165,7 +165,7 @@ async def _means(
     )  # fmt: skip
     stack.push_async_callback(staff.close)
     stack.push_async_callback(meter.close)
-    return app.means_of(config, pool, chat, meter, services, directory, measures)[0]
+    return engine.means_of(config, pool, chat, meter, services, directory, measures)[0]
 
 
 async def _work(
@@ -175,7 +175,7 @@ async def _work(
     """Begin to drain the lanes of this terminal."""
     chat, pool = means.chat, means.pool
     assert isinstance(chat, TerminalChat)
-    handlers = app.handlers_of(means, keeper.wake)
+    handlers = engine.handlers_of(means, keeper.wake)
     dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
     lanes = Queue(dsn, pool, dispatcher.drain, CONCURRENT, door.room_id)
     expiry = approvals.Expiry(means)

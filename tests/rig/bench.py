@@ -10,12 +10,12 @@ from memtrix_as import config
 from memtrix_as.agent import approvals, commands, corrections, turn
 from memtrix_as.agent.dispatcher import Dispatcher
 from memtrix_as.agent.means import Account, Means
-from memtrix_as.app import services_of
 from memtrix_as.config import Config
 from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
+from memtrix_as.engine import services_of
 from memtrix_as.matrix import intake
 from memtrix_as.matrix.intake import World
 from memtrix_as.measures import Measures

@@ -12,15 +12,14 @@ from memtrix_as.admin import confirm, desk, room
 from memtrix_as.agent.dispatcher import Dispatcher
 from memtrix_as.agent.meter import Meter
 from memtrix_as.agent.people import People
-from memtrix_as.app import services_of
 from memtrix_as.db import inbox, management, outbox
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import Pool
+from memtrix_as.engine import services_of
 from memtrix_as.local.ports import free_port
-from memtrix_as.matrix.appservice import Store, TransactionPort
+from memtrix_as.matrix import client
 from memtrix_as.matrix.client import Client
-from memtrix_as.matrix.directory import Directory
 from memtrix_as.measures import Measures
 from memtrix_as.memory.company import Companies
 from memtrix_as.memory.keeper import Keeper
@@ -129,12 +128,9 @@ async def opened(
     values = settings(tokens("memtrix"), "http://127.0.0.1:9", free_port(), "embedded", model_url)
     values["permissions"] = {ANN: "admin", BEN: "admin", "hs.test": "user"}
     settled = config.load(write(folder / "config.yaml", values | changes))
-    port = TransactionPort(settled, Store(pool, Directory(pool, settled)))
-    await port.start("127.0.0.1", settled.appservice.port)
     models = Models.from_config(settled)
-    office = Office(pool, folder / "bench", settled, models, Client(port))
     try:
-        yield office
+        async with client.opened(settled) as matrix:
+            yield Office(pool, folder / "bench", settled, models, matrix)
     finally:
         await models.close()
-        await port.stop()
