@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -19,6 +20,9 @@ from tests.rig.api import Json
 from tests.rig.door import Door
 from tests.rig.settings import settings, write
 from tests.rig.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+WORKS = "Working for the service on this database"
 
 
 class Service:
@@ -86,12 +90,58 @@ class Service:
             return answer.status, await answer.json(content_type=None) or {}
 
 
+async def run(config: Path, log: Path, arguments: Sequence[str] = ()) -> Child:
+    """`memtrix-as run` as a process."""
+    command = [sys.executable, "-m", "memtrix_as", "run", "-c", config, *arguments]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
+        return await spawn(command, cwd=config.parent, output=output, env=env)
+
+
+class Worker:
+    """A process that works beside a service, for as long as a test lets it."""
+
+    def __init__(self, service: Service, name: str = "worker") -> None:
+        self._service = service
+        self.log = service.folder / f"{name}.log"
+        self._child: Child | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._child:
+            await self.stop(signal.SIGTERM)
+
+    async def start(self) -> None:
+        """It works when this returns."""
+        self.log.touch()
+        ready = self.text().count(WORKS) + 1
+        self._child = await run(self._service.write(), self.log, ["--worker"])
+        async with asyncio.timeout(PATIENCE):
+            while self.text().count(WORKS) < ready:
+                assert not self._child.ended, self.text()
+                await asyncio.sleep(0.02)
+
+    async def stop(self, signum: int = signal.SIGKILL) -> int:
+        """End it; returns its exit code."""
+        assert self._child
+        child, self._child = self._child, None
+        return await child.stop(signum)
+
+    def text(self) -> str:
+        """Everything that it has logged."""
+        return self.log.read_text(errors="replace")
+
+
 class Process(Service):
     """The same service as `python -m memtrix_as`."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.log = self.folder / "service.log"
+        self.arguments: list[str] = []  # of `run`
         self._child: Child | None = None
 
     async def start(self) -> None:
@@ -104,11 +154,7 @@ class Process(Service):
 
     async def spawn(self) -> None:
         """Start it without waiting for anything."""
-        command: list[str | Path] = [sys.executable, "-m", "memtrix_as", "-c", self.write()]
-        root = Path(__file__).parents[2]
-        with self.log.open("ab") as log:
-            env = {**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
-            self._child = await spawn(command, cwd=self.folder, output=log, env=env)
+        self._child = await run(self.write(), self.log, self.arguments)
 
     async def ready(self, timeout: float = 30.0) -> None:
         """Wait until it says that it is ready."""
