@@ -30,6 +30,9 @@ RUN_BY = {
     "cp config.example.yaml config.yaml": "test_beside_a_homeserver",
     ".venv/bin/memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
     "memtrix-as -g -c config.yaml -r registration.yaml": "test_beside_a_homeserver",
+    "memtrix-as run --worker -c config.yaml": "chat/test_workers.py",
+    "memtrix-as run --worker -c config.yaml --metrics-port 29347": "chat/test_workers.py",
+    "memtrix-as run --no-turns -c config.yaml": "chat/test_workers.py",
     "./scripts/setup": "test_docker.py",
     "./scripts/onboard": "chat/test_image.py runs the command in it; no container is started",
     # No Docker engine is at hand. test_docker.py has Compose itself read the file, and

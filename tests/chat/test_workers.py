@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memtrix_as.local.ports import free_port
 from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.management import admins, enter, types
@@ -166,6 +167,21 @@ async def test_a_busy_room_lets_the_others_pass(
     assert [await busy.reply() for _ in range(5)] == [f"answer to busy {n}" for n in range(5)]
     asked = [request.last_user for request in model.requests]
     assert asked.index("quiet") <= 2, "what stood in line before it, and not all that came since"
+
+
+async def test_a_worker_has_a_port_for_those_who_watch(
+    front: Process, stage: Stage, model: ScriptedModel
+) -> None:
+    await front.start()
+    port = free_port()
+    async with Worker(front, "--metrics-port", str(port)):
+        async with stage.door.api.http.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            assert (answer.status, await answer.json()) == (200, {"queue": True})
+        chat = await stage.chat()
+        model.says("Counted.")
+        assert await chat.ask("count me") == "Counted."
+        async with stage.door.api.http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert 'memtrix_turns_total{outcome="done"} 1.0' in await answer.text()
 
 
 async def test_a_worker_without_a_service_says_what_to_do(stopped: Service) -> None:

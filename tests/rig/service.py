@@ -101,9 +101,9 @@ async def run(config: Path, log: Path, arguments: Sequence[str] = ()) -> Child:
 class Worker:
     """A process that works beside a service, for as long as a test lets it."""
 
-    def __init__(self, service: Service, name: str = "worker") -> None:
-        self._service = service
-        self.log = service.folder / f"{name}.log"
+    def __init__(self, service: Service, *arguments: str) -> None:
+        self._service, self._arguments = service, arguments
+        self.log = service.folder / "worker.log"
         self._child: Child | None = None
 
     async def __aenter__(self) -> Self:
@@ -118,7 +118,7 @@ class Worker:
         """It works when this returns."""
         self.log.touch()
         ready = self.text().count(WORKS) + 1
-        self._child = await run(self._service.write(), self.log, ["--worker"])
+        self._child = await run(self._service.write(), self.log, ["--worker", *self._arguments])
         async with asyncio.timeout(PATIENCE):
             while self.text().count(WORKS) < ready:
                 assert not self._child.ended, self.text()
