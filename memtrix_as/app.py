@@ -11,7 +11,7 @@ from memtrix_as.agent.people import People
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
 from memtrix_as.db import agents
-from memtrix_as.db.pool import Pool, connect, reachable
+from memtrix_as.db.pool import DOWN, Pool, connect, reachable
 from memtrix_as.engine import Engine, log_failure, migrated
 from memtrix_as.errors import ConfigError, HomeserverError
 from memtrix_as.foreign import Broken
@@ -21,6 +21,8 @@ from memtrix_as.matrix.catchup import CatchUp
 from memtrix_as.matrix.management import Management
 
 log = logging.getLogger(__name__)
+
+OTHERS_FIRST = 2.0  # seconds
 
 
 class App:
@@ -118,6 +120,7 @@ class App:
         bot = f"@{config.appservice.bot_username}:{config.homeserver.domain}"
         log.info("Ready: invite %s to a room", bot)
         await engine.people.go_on()
+        engine.beside(self._attend())
         management = Management(pool, engine.client, config, engine.directory.world())
         engine.beside(management.keep())
         catch_up = CatchUp(config, engine.client, engine.store, pool)
@@ -134,6 +137,24 @@ class App:
             # event only (Conduit), unless we ask for it.
             await reachable(pool)
             port.refused.clear()
+
+    async def _attend(self) -> None:
+        """Make true in Matrix what was changed where only the database is at hand, as a terminal.
+
+        Whoever can do it does it at once; this comes after it, and finds nothing to do.
+        """
+        engine = self._engine
+        while True:
+            await engine.changed.wait()
+            await asyncio.sleep(OTHERS_FIRST)
+            engine.changed.clear()
+            try:
+                await engine.puppets.agree()
+                await engine.people.go_on()
+            except DOWN as exc:
+                log.warning("Agents wait for the database: %s", exc)
+                await reachable(engine.pool)
+                engine.changed.set()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -61,6 +61,7 @@ class Engine:
         self._path = path
         self._stack = stack
         self._short: set[asyncio.Task[None]] = set()
+        self.changed = asyncio.Event()  # somebody has changed who our agents are
         self.measures = Measures()
         self.broken: tuple[Broken, ...] = ()  # files and packages with tools or providers
 
@@ -143,7 +144,8 @@ class Engine:
         self._stack.push_async_callback(end)
 
     def _look(self) -> None:
-        """Somebody has changed who our agents are. It is short, and may be cut short."""
+        """Look who our agents are now. It is short, and may be cut short."""
+        self.changed.set()
         task = asyncio.create_task(self.directory.look())
         self._short.add(task)
         task.add_done_callback(self._short.discard)

@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from memtrix_as.local.ports import free_port
 from tests.rig.database import Database
 from tests.rig.settings import settings, tokens, write
 
@@ -102,7 +103,8 @@ async def test_scripts_are_sound(script: Path) -> None:
 async def test_beside_a_homeserver(tmp_path: Path) -> None:
     """The README's steps: copy, edit, `-g`, start; here the homeserver is not there yet."""
     text = (ROOT / "config.example.yaml").read_text()
-    text = text.replace("@you:memtrix.local", "@ann:memtrix.local").replace("29345", "29346")
+    text = text.replace("@you:memtrix.local", "@ann:memtrix.local")
+    text = text.replace("29345", str(free_port()))
     config, registration = tmp_path / "config.yaml", tmp_path / "registration.yaml"
     config.write_text(text.replace("http://localhost:6167", "http://127.0.0.1:9"))
     memtrix = Path(sys.executable).with_name("memtrix-as")

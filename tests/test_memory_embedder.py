@@ -117,6 +117,18 @@ async def test_a_model_that_is_not_there_is_told(scripted: Scripted) -> None:
         await scripted("missing").load()
 
 
+async def test_a_model_that_cannot_be_fetched_ends_with_a_sentence() -> None:
+    """As docs/install.md has it run while an image is made."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "memtrix_as.memory.embedding_process", "/nowhere", "cpu",
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await child.communicate()
+    assert child.returncode == 1
+    assert b"/nowhere cannot be used: " in errors and b"Traceback" not in errors
+
+
 async def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     monkeypatch.setattr(embedder.importlib.util, "find_spec", lambda _: None)

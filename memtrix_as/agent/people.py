@@ -228,9 +228,10 @@ class People:
         return await self._settle(back)
 
     async def go_on(self) -> None:
-        """At start: have those leave who were leaving when the process ended."""
+        """Have those leave who were leaving when a process ended, or where there is no Matrix."""
         for agent in await agents.load(self._pool, "leaving"):
-            self._dismiss(agent)
+            if agent.name not in self._leaving:
+                self._dismiss(agent)
 
     async def close(self) -> None:
         """What is not done goes on at the next start."""

@@ -43,6 +43,10 @@ class Puppets:
         await self._register(f"@{service.sender_localpart}:{domain}")
         if await self._register(f"@{service.bot_username}:{domain}"):
             await agents.unknown(self._pool)  # it is another homeserver, or begins anew
+        await self.agree()
+
+    async def agree(self) -> None:
+        """Make every agent true; HomeserverError when that cannot be for the main one."""
         for agent in await agents.load(self._pool):
             try:
                 await self.settle(agent)

@@ -1,7 +1,7 @@
 """The process of a local embedding model: texts come by stdin, vectors go by stdout.
 
 A request is a line of JSON; its answer a line of JSON with the dimensions, then float32 values.
-`python -m memtrix_as.memory.embedding_process MODEL DEVICE`
+`python -m memtrix_as.memory.embedding_process MODEL DEVICE </dev/null` fetches the model and ends.
 """
 
 import contextlib
@@ -25,9 +25,11 @@ def main() -> None:
     try:
         encoder = aside.submit(_load, model, device).result()
     except (OSError, ValueError, ImportError, RuntimeError, KeyError) as exc:
-        sys.stdin.buffer.readline()
-        _tell(answers, {"error": f"{type(exc).__name__}: {exc}"})
-        return
+        why = f"{type(exc).__name__}: {exc}"
+        if sys.stdin.buffer.readline():
+            _tell(answers, {"error": why})
+            return
+        sys.exit(f"{model} cannot be used: {why}")  # nobody asks: it was only to be fetched
     for line in sys.stdin.buffer:
         request = json.loads(line)
         query = request["kind"] == "query"

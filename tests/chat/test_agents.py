@@ -12,6 +12,7 @@ from tests.rig.modes import only
 from tests.rig.people import drafts, make, room_with
 from tests.rig.service import Process, Service
 from tests.rig.stage import Stage
+from tests.rig.waiting import until
 
 
 def dennis_of(stage: Stage, name: str = "dennis") -> str:
@@ -256,3 +257,18 @@ async def test_nobody_removes_an_agent_of_somebody_else(
     await question(ben, "stops Paul")
     await ben.send("yes")
     assert await ben.reply() == "Paul is gone."
+
+
+@only("direct")
+async def test_an_agent_made_where_there_is_no_matrix_is_made_true_at_once(
+    service: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    """As at a terminal beside the service: a row, and nothing else."""
+    human = await stage.person()
+    dennis = await stage.second_agent()
+    await until(lambda: any(call.matches("PUT .*/profile/.*dennis.*/displayname")
+                            for call in stage.door.calls), "its name")  # fmt: skip
+    room = await human.create_room(dennis, is_direct=True)
+    await human.sees_member(room, dennis)
+    model.says("I am Dennis.")
+    assert await Chat(human, room, dennis).ask("who are you?") == "I am Dennis."

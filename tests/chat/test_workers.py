@@ -15,7 +15,7 @@ from tests.rig.modes import only
 from tests.rig.service import Process, Service, Worker, run
 from tests.rig.settings import settings, tokens, write
 from tests.rig.stage import Stage
-from tests.rig.waiting import PATIENCE
+from tests.rig.waiting import eventually
 
 pytestmark = only("direct")
 
@@ -158,10 +158,7 @@ async def test_a_busy_room_lets_the_others_pass(
     await model.asked(1)
     await quiet.send("quiet")
     waiting = "select from inbox where payload->'content'->>'body' = 'quiet'"
-    for _ in range(int(PATIENCE / 0.02)):
-        if await stage.database.fetch(waiting):
-            break
-        await asyncio.sleep(0.02)
+    await eventually(lambda: stage.database.fetch(waiting), "its message")
     model.release()
     assert await quiet.reply() == "answer to quiet"
     assert [await busy.reply() for _ in range(5)] == [f"answer to busy {n}" for n in range(5)]
