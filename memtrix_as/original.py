@@ -10,6 +10,7 @@ import asyncio
 import filecmp
 import json
 import logging
+import mimetypes
 import os
 import re
 import stat
@@ -18,10 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memtrix_as import config, database, journal_files
+from memtrix_as import attachments, config, database, journal_files
 from memtrix_as.agent import names
 from memtrix_as.config import Config
 from memtrix_as.db import agents
+from memtrix_as.db import attachments as rows
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Connection, Pool, check, connect
 from memtrix_as.errors import BackupError, PeopleError, ToolError
@@ -29,6 +31,7 @@ from memtrix_as.journal_files import Means
 from memtrix_as.memory import core_files
 from memtrix_as.memory.core_files import CORE_FILES
 from memtrix_as.memory.persona import TEMPLATES, Persona
+from memtrix_as.messages import Kept
 from memtrix_as.workspace import Workspaces, paths
 from memtrix_as.workspace.folder import Workspace
 
@@ -63,7 +66,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be done")
     parser.add_argument(
         "--for", action="append", dest="people", metavar="@USER:SERVER", default=[],
-        help="who may know the journals; again for more, or `everyone`; the owner if left out",
+        help="who may know journals and attachments; again for more, or `everyone`; the owner if "
+        "left out",
     )  # fmt: skip
 
 
@@ -185,6 +189,9 @@ async def _take(means: Means, source: Source, people: tuple[str, ...], again: bo
     home = Workspaces(means.config).of(agent.name)
     files = await asyncio.to_thread(_files, source, home, again)
     refused = await asyncio.to_thread(_copy, home, files)
+    if "*" not in people:
+        came = [file for file in files if file.path.startswith(f"{attachments.FOLDER}/")]
+        await rows.imported(means.pool, agent.name, list(map(_kept, came)), people)
     await persona.keep(agent.name)
     print(_line(source, files, "were"), flush=True)
     for problem in refused:
@@ -194,6 +201,13 @@ async def _take(means: Means, source: Source, people: tuple[str, ...], again: bo
     if await asyncio.to_thread(_has_days, memory):
         failed |= bool(await journal_files.bring_in(replace(means, agent=agent), memory, people))
     return failed
+
+
+def _kept(file: File) -> Kept:
+    """An attachment of the installation; of its sender nothing is known."""
+    name = file.path.rpartition("/")[2]
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Kept(name, kind, file.source.stat().st_size, file.path)
 
 
 async def _add(db: Connection, agent: Agent) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memtrix_as import config
+from memtrix_as.db import attachments
 from memtrix_as.db.pool import connect
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.persona import Persona
@@ -92,6 +93,9 @@ async def test_an_installation_is_taken_over(ours: Installation, theirs: Path) -
     assert hits[0].day == date(2026, 3, 18)
     assert await search(pool, [], "salt", agent="dennis", people=[ANN])
     assert not await search(pool, [], "Nessie", agent="memtrix", people=["@ben:hs.test"])
+    hidden = await attachments.kept_from(pool, "memtrix", ["@ben:hs.test"])
+    assert hidden == {"attachments/list.txt"}, "what was sent is for those who may know it"
+    assert not await attachments.kept_from(pool, "memtrix", [ANN])
     await pool.close()
     everything = json.dumps([[dict(row) for row in await ours.fetch(f"select * from {table}")]
                              for table in ("agents", "persona_versions")], default=str)  # fmt: skip

@@ -61,6 +61,20 @@ async def add(pool: Pool, item_id: int, event_id: str, kept: Kept) -> None:
     )
 
 
+async def imported(pool: Pool, agent: str, files: Sequence[Kept], people: Sequence[str]) -> None:
+    """Note files that came with messages elsewhere; these people may know them.
+
+    A second time changes nothing.
+    """
+    await pool.executemany(
+        """
+        insert into attachments (event_id, agent, room_id, path, name, mimetype, size, people)
+        values ('imported ' || $2, $1, '', $2, $3, $4, $5, $6) on conflict do nothing
+        """,
+        [(agent, f.path, f.name, f.mimetype, f.size, list(people)) for f in files],
+    )
+
+
 async def at(pool: Pool, agent: str, path: str) -> list[Known]:
     """What is known of a path, however a file system may spell it."""
     rows = await pool.fetch(
