@@ -1,4 +1,4 @@
-"""What stands around: tools, web search, who may do what, the management room."""
+"""What stands around: tools, web search, who may do what."""
 
 import json
 from collections.abc import Iterator
@@ -6,9 +6,7 @@ from functools import partial
 
 from memtrix_as import tools
 from memtrix_as.config import Config
-from memtrix_as.db import management
 from memtrix_as.doctor.check import Ailing, Check, Finding
-from memtrix_as.doctor.database import Database
 from memtrix_as.errors import AddressRefused, BadStatus, OutboundError
 from memtrix_as.foreign import in_thread
 from memtrix_as.outbound.client import Limits
@@ -20,12 +18,11 @@ QUICK = Limits(connect=4, idle=10, total=12, size=4_000_000, redirects=0)
 JSON = "add json to search.formats in SearXNG's settings.yml, and restart it"
 
 
-def checks(config: Config, database: Database) -> Iterator[Check]:
+def checks(config: Config) -> Iterator[Check]:
     yield Check("tools", partial(_tools, config), (), 10,
                 "a file in tools.directories hangs when it is loaded; take it out")  # fmt: skip
     yield Check("web search", partial(_search, config), (), 13, "restart SearXNG")
     yield Check("permissions", partial(_permissions, config))
-    yield Check("management room", partial(_room, config, database), ("migrations",))
 
 
 async def _tools(config: Config) -> list[Finding]:
@@ -85,15 +82,3 @@ async def _permissions(config: Config) -> list[Finding]:
     return [Finding("permissions", "warn", *each) for each in found] or [
         Finding("permissions", "ok", fine)
     ]
-
-
-async def _room(config: Config, database: Database) -> str:
-    admins = [who for who, role in config.permissions.items() if role == "admin" and who[0] == "@"]
-    known = await management.get(database.pool)
-    if known is None:
-        return f"{config.management.room} is made once the service runs"
-    absent = sorted(set(admins) - set(known.invited))
-    if absent:
-        raise Ailing(f"{', '.join(absent)} {'was' if len(absent) == 1 else 'were'} not asked into "
-                     f"{known.alias}", "restart the service: it invites them", "warn")  # fmt: skip
-    return f"{known.alias} is there"

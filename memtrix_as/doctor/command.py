@@ -22,6 +22,7 @@ from memtrix_as.doctor.check import ALL, Check, Finding, examine
 from memtrix_as.doctor.database import Database
 from memtrix_as.doctor.door import Door
 from memtrix_as.doctor.homeserver import Homeserver
+from memtrix_as.doctor.room import Room
 from memtrix_as.errors import ConfigError
 from memtrix_as.foreign import in_thread
 
@@ -77,10 +78,12 @@ def _checks(
     database = Database(settings, path, stack)
     yield from folders.checks(settings, path)
     yield from database.checks()
-    yield from Homeserver(settings, path, http, Door(settings, http, stack)).checks()
+    homeserver = Homeserver(settings, path, http, Door(settings, http, stack))
+    yield from homeserver.checks()
     yield from models.Providers(settings, stack, calls=calls).checks()
     yield models.embeddings(settings, calls=calls)
-    yield from around.checks(settings, database)
+    yield from around.checks(settings)
+    yield from Room(settings, database, homeserver).checks()
 
 
 def _unreadable(path: Path, exc: ConfigError) -> list[Finding]:

@@ -60,7 +60,7 @@ class Homeserver:
         self._config, self._http, self._door = config, http, door
         self._address, self._domain = config.homeserver.address, config.homeserver.domain
         service = config.appservice
-        self._bot = f"@{service.bot_username}:{self._domain}"
+        self.bot = f"@{service.bot_username}:{self._domain}"
         made = service.username_template.format(name="doctor")
         self._sub_agent = f"@{made}:{self._domain}"
         self._apart = 0.0
@@ -83,7 +83,7 @@ class Homeserver:
             fix=f"let the homeserver reach {self._config.appservice.address}",
         )  # fmt: skip
 
-    async def _ask(
+    async def ask(
         self, path: str, *, body: Any = None, token: bool = True, user: str = ""
     ) -> Answer:
         """GET, or POST `body`; Ailing if nothing answers."""
@@ -108,7 +108,7 @@ class Homeserver:
 
     async def _answers(self) -> str:
         before = time.time()
-        got = await self._ask(f"{CLIENT}/versions", token=False)
+        got = await self.ask(f"{CLIENT}/versions", token=False)
         if got.date:
             try:
                 there = parsedate_to_datetime(got.date).timestamp() + 0.5  # it has whole seconds
@@ -133,7 +133,7 @@ class Homeserver:
         return "this machine and the homeserver agree about the time"
 
     async def _known(self) -> str:
-        got = await self._ask(WHOAMI)
+        got = await self.ask(WHOAMI)
         if got.status == 401 or got.errcode == "M_UNKNOWN_TOKEN":
             raise Ailing("the homeserver does not know our as_token", self._register)
         if got.status >= 500 or got.status == 404:
@@ -142,10 +142,10 @@ class Homeserver:
         return "the homeserver takes our as_token"
 
     async def _named(self) -> str:
-        got = await self._ask(WHOAMI)
+        got = await self.ask(WHOAMI)
         name = str(got.body.get("user_id", "")).partition(":")[2]
         if not name:  # Conduit, before our own user is there; the federation API may tell
-            told = await self._ask("/_matrix/key/v2/server", token=False)
+            told = await self.ask("/_matrix/key/v2/server", token=False)
             name = str(told.body.get("server_name", ""))
         if not name:
             return f"not told before the first start; {self._domain} is taken for granted"
@@ -158,24 +158,24 @@ class Homeserver:
         return f"the homeserver is {name}"
 
     async def _namespace(self) -> str:
-        for user in (self._bot, self._sub_agent):
-            got = await self._ask(WHOAMI, user=user)
+        for user in (self.bot, self._sub_agent):
+            got = await self.ask(WHOAMI, user=user)
             if got.errcode == "M_EXCLUSIVE" or "masquerade" in got.error:
                 raise Ailing(
                     f"the homeserver's copy of the registration does not give us {user}",
                     self._register,
                 )
-            if user == self._bot:
+            if user == self.bot:
                 self._bot_there = got.status == 200
         new = "" if self._bot_there else ", which the first start will make"
-        return f"{self._bot}{new}, and {self._sub_agent.replace('doctor', '…')} are ours"
+        return f"{self.bot}{new}, and {self._sub_agent.replace('doctor', '…')} are ours"
 
     async def _ping(self) -> Answer:
         service = self._config.appservice
-        return await self._ask(
+        return await self.ask(
             f"{CLIENT}/v1/appservice/{service.id}/ping",
             body={"transaction_id": uuid4().hex},
-            user=self._bot if self._bot_there else "",
+            user=self.bot if self._bot_there else "",
         )
 
     async def _reaches(self) -> str:
