@@ -34,6 +34,8 @@ RUN_BY = {
     "memtrix-as run --worker -c config.yaml": "chat/test_workers.py",
     "memtrix-as run --worker -c config.yaml --metrics-port 29347": "chat/test_workers.py",
     "memtrix-as run --no-turns -c config.yaml": "chat/test_workers.py",
+    "git pull": "git's own",
+    ".venv/bin/pip install -e '.[embedded]'": "scripts/environment",
     "./scripts/setup": "test_docker.py",
     "./scripts/onboard": "chat/test_image.py runs the command in it; no container is started",
     # No Docker engine is at hand. test_docker.py has Compose itself read the file, and
