@@ -2,31 +2,32 @@
 
 import argparse
 import asyncio
-import signal
+import importlib
+import inspect
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from memtrix_as import __version__, config, journal_files, original
-from memtrix_as.app import App
-from memtrix_as.backup import restore as restoring
-from memtrix_as.backup import write as backing_up
-from memtrix_as.doctor import command as doctor
+from memtrix_as import __version__, config
 from memtrix_as.errors import MemtrixError
-from memtrix_as.matrix import registration
-from memtrix_as.terminal import command as chatting
-from memtrix_as.terminal import onboarding, registering
-from memtrix_as.worker import Worker
 
-# Each returns the exit status.
-COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
-    "journal": journal_files.main,
-    "doctor": doctor.main,
-    "backup": backing_up.main,
-    "restore": restoring.main,
-    "import": original.main,
-    "chat": chatting.main,
+# The module of each command, and what it does. It has `arguments`, which adds its options to a
+# parser, and `main`, plain or async, which returns the exit status; it is loaded when its command
+# is typed, since all of them together take seconds.
+COMMANDS = {
+    "run": ("memtrix_as.running", "run the service in the foreground (the default)"),
+    "register": (
+        "memtrix_as.terminal.registering",
+        "register with the homeserver; with --file, only write what -g writes",
+    ),
+    "journal": ("memtrix_as.journal_files", "write journals into files, or read them in"),
+    "doctor": ("memtrix_as.doctor.command", "find what is wrong, and tell how to mend it"),
+    "backup": ("memtrix_as.backup.write", "write the whole mind into one file"),
+    "restore": ("memtrix_as.backup.restore", "bring a backup into an empty installation"),
+    "import": ("memtrix_as.original", "take over a Memtrix installation"),
+    "chat": ("memtrix_as.terminal.command", "talk with the agent here, in the terminal"),
+    "onboard": ("memtrix_as.terminal.onboarding", "the wizard: asks what there is to configure"),
 }
 
 
@@ -35,21 +36,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         config.clean_environment(sys.argv)
         options = _parser().parse_args(arguments)
-        if options.command in COMMANDS:
-            sys.exit(asyncio.run(COMMANDS[options.command](options)))
-        elif options.generate or (options.command == "register" and options.registration):
-            _register(options)
-        elif options.command == "register":
-            sys.exit(registering.main(options))
-        elif options.command == "onboard":
-            sys.exit(onboarding.main(options))
-        else:
-            asyncio.run(_run(options))
+        name = "register" if options.generate else options.command or "run"
+        status = _module(name).main(options)
+        sys.exit(asyncio.run(status) if inspect.iscoroutine(status) else status)
     except MemtrixError as exc:
         print(exc, file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(COMMANDS[name][0])
+
+
+class _Command(argparse.ArgumentParser):
+    """A command's parser, which learns its options when it has something to parse."""
+
+    of = ""  # the command's name, until then
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.of:
+            name, self.of = self.of, ""
+            _module(name).arguments(self)
+        return super().parse_known_args(args, namespace)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,38 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         help="write the registration file, and tokens into the configuration; then exit",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"memtrix-as {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    run = commands.add_parser("run", help="run the service in the foreground (the default)")
-    kind = run.add_mutually_exclusive_group()
-    kind.add_argument(
-        "--worker", action="store_true",
-        help="work beside a service that runs on the same database, and take no transactions",
-    )  # fmt: skip
-    kind.add_argument("--no-turns", action="store_true", help="leave all turns to workers")
-    run.add_argument(
-        "--metrics-port", type=int, metavar="PORT", help="of a worker: its port for those who watch"
-    )
-    register = commands.add_parser(
-        "register", help="register with the homeserver; with --file, only write what -g writes"
-    )
-    registering.arguments(register)
-    journal = commands.add_parser("journal", help="write journals into files, or read them in")
-    journal_files.arguments(journal)
-    examine = commands.add_parser("doctor", help="find what is wrong, and tell how to mend it")
-    doctor.arguments(examine)
-    backup = commands.add_parser("backup", help="write the whole mind into one file")
-    backing_up.arguments(backup)
-    restore = commands.add_parser("restore", help="bring a backup into an empty installation")
-    restoring.arguments(restore)
-    bring_in = commands.add_parser("import", help="take over a Memtrix installation")
-    original.arguments(bring_in)
-    chat = commands.add_parser("chat", help="talk with the agent here, in the terminal")
-    chatting.arguments(chat)
-    onboard = commands.add_parser("onboard", help="the wizard: asks what there is to configure")
-    onboarding.arguments(onboard)
-    for each in (run, register, journal, examine, backup, restore, bring_in, chat, onboard):
-        _config(each, again=True)
-    _registration(register, again=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Command)
+    for name, (_, does) in COMMANDS.items():
+        command = commands.add_parser(name, help=does)
+        command.of = name
+        _config(command, again=True)
+        if name == "register":
+            _registration(command, again=True)
     return parser
 
 
@@ -114,37 +99,6 @@ def _registration(parser: argparse.ArgumentParser, again: bool = False) -> None:
         "--new-tokens", action="store_true", default=argparse.SUPPRESS if again else False,
         help="with -g: make new tokens even if there are some",
     )  # fmt: skip
-
-
-def _register(options: argparse.Namespace) -> None:
-    path = options.registration or registering.FILE
-    made = registration.generate(options.config, path, options.new_tokens)
-    print(f"Wrote {made.path}. Give it to the homeserver, then run")
-    print(f"    memtrix-as -c {options.config}")
-
-
-async def _run(options: argparse.Namespace) -> None:
-    settings = config.load(options.config)
-    config.setup_logging(settings)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
-    turns = not getattr(options, "no_turns", False)
-    app: App | Worker = App(settings, options.config, turns=turns)
-    if getattr(options, "worker", False):
-        app = Worker(settings, options.config, options.metrics_port)
-    starting = asyncio.create_task(app.start())
-    waiting = asyncio.create_task(stopped.wait())
-    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    try:
-        if starting.done():
-            starting.result()
-            await waiting
-    finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await app.stop()
 
 
 if __name__ == "__main__":

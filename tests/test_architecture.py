@@ -37,18 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"agent", "attachments", "memory", "db", "outbound", "workspace", "documents", "foreign"},
 }
 ASSEMBLERS = {
-    *(
-        "__init__",
-        "__main__",
-        "app",
-        "engine",
-        "worker",
-        "backup",
-        "doctor",
-        "journal_files",
-        "original",
-    ),
-    *("testing", "terminal", "admin"),
+    *("__init__", "__main__", "app", "engine", "running", "worker", "admin", "backup", "doctor"),
+    *("journal_files", "original", "terminal", "testing"),
 }
 
 # Libraries that one part keeps to itself, so that it can be replaced there.

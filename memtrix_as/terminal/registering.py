@@ -44,7 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Returns the exit status."""
+    """Returns the exit status. With -g, or a file named, that is written and nothing else done."""
+    if options.generate or options.registration:
+        made = registration.generate(
+            options.config, options.registration or FILE, options.new_tokens
+        )
+        print(f"Wrote {made.path}. Give it to the homeserver, then run")
+        print(f"    memtrix-as -c {options.config}")
+        return 0
     console = Console(highlight=False, soft_wrap=True)
     with interruptible():
         return asyncio.run(Registering(options, console).run())

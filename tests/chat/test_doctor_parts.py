@@ -203,6 +203,7 @@ async def test_a_folder_that_cannot_be_one(patient: Patient) -> None:
 
 NOBODY = """
 import os, sys
+import memtrix_as.doctor.command  # while it may still be read
 from memtrix_as.__main__ import main
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

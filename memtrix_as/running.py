@@ -1,0 +1,50 @@
+"""`memtrix-as run`: the service, or a worker beside it, until a signal ends it."""
+
+import argparse
+import asyncio
+import signal
+
+from memtrix_as import config
+from memtrix_as.app import App
+from memtrix_as.worker import Worker
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--worker", action="store_true",
+        help="work beside a service that runs on the same database, and take no transactions",
+    )  # fmt: skip
+    kind.add_argument("--no-turns", action="store_true", help="leave all turns to workers")
+    parser.add_argument(
+        "--metrics-port", type=int, metavar="PORT", help="of a worker: its port for those who watch"
+    )
+
+
+async def main(options: argparse.Namespace) -> int:
+    """Run it; returns the exit status. SIGTERM and SIGINT end it cleanly."""
+    settings = config.load(options.config)
+    config.setup_logging(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    process: App | Worker
+    if getattr(options, "worker", False):  # the bare command has none of these options
+        process = Worker(settings, options.config, options.metrics_port)
+    else:
+        turns = not getattr(options, "no_turns", False)
+        process = App(settings, options.config, turns=turns)
+    starting = asyncio.create_task(process.start())
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            starting.result()
+            await waiting
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await process.stop()
+    return 0
