@@ -11,7 +11,7 @@ from memtrix_as.admin.start import Start
 from memtrix_as.admin.tables import Cell, block, code, facts, words
 from memtrix_as.admin.when import lasting
 from memtrix_as.admin.words import amount
-from memtrix_as.db import agents, overview
+from memtrix_as.db import agents, overview, queue
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.server import Server
 from memtrix_as.memory.keeper import Keeper
@@ -33,6 +33,7 @@ To go back, stop me, give an empty database and empty folders, and run the same 
 @command("status", "shows how the service is, and what it is doing")
 async def status(call: Call) -> str:
     figures = await overview.figures(call.db)
+    processes = await queue.processes(call.db)
     start: Start = call.get(Start)
     main = (await agents.load(call.db))[0]
     doing = [
@@ -48,6 +49,7 @@ async def status(call: Call) -> str:
         ("main agent", Cell(f"{words(main.display_name)}, with {code(main.model)}")),
         ("has", f"{amount(figures.agents, 'agent')} in {amount(figures.rooms, 'room')}"),
         ("doing", Cell("; ".join(said) or "nothing")),
+        ("worked on by", f"{processes} process{'es' * (processes != 1)}"),
         ("failed today", f"{amount(figures.failed, 'answer')}"),
         ("memory", await _memory(call)),
         ("database", f"{figures.size / MEGABYTE:.0f} MB"),

@@ -315,10 +315,10 @@ async def abort(connection: Connection, lane: str) -> None:
     await wake(connection, lane)
 
 
-async def others(pool: Pool) -> int:
-    """How many processes work on this database, when our own worker has stopped."""
+async def processes(db: Connection | Pool) -> int:
+    """How many work on this database, terminals among them, and we while our worker runs."""
     return int(
-        await pool.fetchval(
+        await db.fetchval(
             """
             select count(*) from pg_locks where locktype = 'advisory' and classid = $1::oid
               and database = (select oid from pg_database where datname = current_database())

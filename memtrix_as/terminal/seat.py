@@ -139,7 +139,7 @@ async def _wait_for_others(pool: Pool, say: Callable[[str], None]) -> None:
     """A service that came later works on the database that ends with us."""
     told = False
     with suppress(asyncio.CancelledError):  # a Ctrl-C: then they have to see to themselves
-        while await queue.others(pool):
+        while await queue.processes(pool):
             if not told:
                 say(USED)
             told = True

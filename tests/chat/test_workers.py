@@ -121,6 +121,7 @@ async def test_an_agent_that_a_worker_makes_is_there_for_all(
     await front.start()
     async with Worker(front):
         office = await enter(stage, ann)
+        assert "2 processes" in await types(office, "status")
         assert "Nora" in await types(office, 'agent create Nora "knows gardens"')
         nora = stage.door.user(f"{stage.door.registration['id']}_nora")
         room = await ann.create_room(nora, is_direct=True)
