@@ -103,7 +103,7 @@ class ScriptedModel(Script):
         for script in (self, *self._bound):
             script.queue.clear()
 
-    async def wait_for_requests(self, count: int, timeout: float = 10.0) -> None:
+    async def wait_for_requests(self, count: int, timeout: float = 20.0) -> None:
         """Return when so many requests have come, answered or not; else TimeoutError."""
         async with asyncio.timeout(timeout):
             while len(self.requests) < count:
