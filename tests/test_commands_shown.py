@@ -34,14 +34,20 @@ RUN_BY = {
     "memtrix-as run --worker -c config.yaml": "chat/test_workers.py",
     "memtrix-as run --worker -c config.yaml --metrics-port 29347": "chat/test_workers.py",
     "memtrix-as run --no-turns -c config.yaml": "chat/test_workers.py",
-    "git pull": "git's own",
-    ".venv/bin/pip install -e '.[embedded]'": "scripts/environment",
     "./scripts/setup": "test_docker.py",
     "./scripts/onboard": "chat/test_image.py runs the command in it; no container is started",
     # No Docker engine is at hand. test_docker.py has Compose itself read the file, and
     # chat/test_image.py runs the commands of every service of ours, in order, as user 1000.
     "docker compose up -d": "chat/test_image.py, without containers",
     "docker compose build && docker compose up -d": "chat/test_image.py, without containers",
+    "docker compose run --rm --use-aliases setup memtrix-as doctor": (
+        "chat/test_doctor.py, without a container"
+    ),
+    "docker compose run --rm -T setup memtrix-as backup /memtrix/data/memtrix.backup": (
+        "test_backup.py, without a container"
+    ),
+    "git pull": "not run: there is nowhere to pull from",
+    ".venv/bin/pip install -e '.[embedded]'": "scripts/environment",
     "docker compose ps": "not run",
     "docker compose logs -f memtrix": "not run",
     "docker compose restart memtrix": "not run",
@@ -68,6 +74,7 @@ RUN_BY = {
     "memtrix-as register -c config.yaml --user conduit --password-from '$EMERGENCY'": (
         "chat/test_registering.py"
     ),
+    ".venv/bin/memtrix-as register -c config.yaml --check": "chat/test_registering.py",
     ".venv/bin/memtrix-as -c config.yaml": "test_beside_a_homeserver",
     "memtrix-as journal export journals -c config.yaml": "test_journal_files.py",
     "memtrix-as journal import journals -c config.yaml": "test_journal_files.py",
@@ -82,6 +89,7 @@ RUN_BY = {
     'memtrix-as chat -c config.yaml --once "What is on for today?"': "terminal/test_once.py",
     "git log --oneline | memtrix-as chat -c config.yaml --once -": "terminal/test_once.py",
     "MEMTRIX_CONFIG=config.yaml alembic upgrade head": "test_migrating_there_and_back",
+    "MEMTRIX_CONFIG=config.yaml alembic downgrade -1": "test_migrating_there_and_back",
 }
 BENCHMARK = re.compile(r"^python -m tests\.benchmarks\.\w+\b")
 
@@ -134,7 +142,8 @@ async def test_migrating_there_and_back(postgres: Database, tmp_path: Path) -> N
     values = settings(tokens("memtrix"), "http://127.0.0.1:9", 1, dsn)
     config = write(tmp_path / "config.yaml", values)
     alembic = Path(sys.executable).with_name("alembic")
-    for step in (("upgrade", "head"), ("downgrade", "base"), ("upgrade", "head")):
+    back = [("downgrade", "-1"), ("downgrade", "base")]
+    for step in (("upgrade", "head"), *back, ("upgrade", "head")):
         await _run(alembic, *step, cwd=ROOT, MEMTRIX_CONFIG=str(config))
     connection = await asyncpg.connect(dsn, ssl=False)
     assert await connection.fetchval("select count(*) from inbox") == 0

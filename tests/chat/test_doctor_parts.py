@@ -104,6 +104,18 @@ async def test_no_folder_with_embeddings(patient: Patient) -> None:
     await patient.fault("embeddings", says="there is no folder", fix="embeddings.model")
 
 
+async def test_no_library_for_a_model_of_our_own(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the quick start: words are searched, so nothing is broken."""
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    patient.set("embeddings.model", "nomic-ai/nomic-embed-text-v1.5")
+    await patient.fault(
+        "embeddings", says="Words are searched", fix="pip install", state="warn"
+    )  # fmt: skip
+    assert await patient.faults() == []
+
+
 async def test_no_server_with_embeddings(patient: Patient) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     patient.service.settings["embeddings"] = {"model": "any", "base_url": url}

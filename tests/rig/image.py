@@ -59,7 +59,9 @@ def context(folder: Path) -> None:
         kept = True
         for rule in rules:
             pattern = rule.lstrip("!").removeprefix("**/")
-            tops = {name, name.split("/")[0], Path(name).name}
+            tops = {name, name.split("/")[0]}
+            if "**/" in rule:  # else a rule is of the folder of .dockerignore only
+                tops.add(Path(name).name)
             if any(fnmatch.fnmatch(top, pattern) for top in tops):
                 kept = rule.startswith("!")
         if kept and (ROOT / name).exists():
