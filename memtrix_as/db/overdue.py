@@ -1,5 +1,6 @@
 """Messages of humans that wait for longer than they should, and why, as far as that is known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,6 +64,24 @@ class Overdue:
     head: Head
     before: int  # items that are to be handled first
     behind: int  # messages that wait for it
+
+
+async def waits(pool: Pool, models: Sequence[str]) -> bool:
+    """Whether a human waits for an agent that uses one of these models, and sees nothing yet."""
+    return bool(
+        await pool.fetchval(
+            """
+            select exists (
+                select from inbox i join agents a on a.name = i.agent left join turns t using (id)
+                where i.done_at is null and i.kind = 'message' and i.hops = 0
+                  and a.state = 'active' and a.model = any($1)
+                  and t.state is distinct from 'parked'
+                  and not exists (select from outbox where turn_id = i.id and kind = 'draft'
+                                  and sent_at is not null))
+            """,
+            list(models),
+        )
+    )
 
 
 async def next_due(pool: Pool, deadline: float) -> float | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from memtrix_as.testing import ScriptedModel
+from memtrix_as.testing import Request, ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Process, Service, Worker
@@ -272,6 +272,32 @@ async def test_what_a_room_does_not_take_is_told_to_the_operators_once(
 async def _undelivered(stage: Stage, room: str, count: int) -> bool:
     failed = "select from outbox where kind = 'text' and failed is not null and room_id = $1"
     return len(await stage.database.fetch(failed, room)) >= count
+
+
+def upkeep(request: Request) -> bool:
+    return "You keep the journal" in str(request.messages[0]["content"])
+
+
+async def test_a_human_goes_before_work_in_the_background(
+    stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    """The model has one place: upkeep leaves it to the human, and comes back to it afterwards."""
+    stopped.set("memory", {"upkeep": 0.01, "recall_tokens": 0})
+    model.on(upkeep).hangs().says("Decisions: We sail on 14 June [1]")
+    await stopped.start()
+    chat = await stage.chat()
+    model.says("A good day.")
+    await chat.ask("We sail on 14 June with our boat.")
+    await model.asked(2)
+    assert upkeep(model.requests[-1])
+    model.says("Hello.", after=1.5)
+    await chat.send("are you there?")
+    await model.wait_for_disconnects(1)
+    assert await chat.reply() == "Hello."
+    entries = "select from journal_entries"
+    await eventually(lambda: stage.database.fetch(entries), "what upkeep writes when all is quiet")
+    asked = [upkeep(request) for request in model.requests]
+    assert asked[:4] == [False, True, False, True], "not again before the human is answered"
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("/statsu", "status"), ("!hlep", "help")])
