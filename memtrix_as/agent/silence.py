@@ -11,7 +11,7 @@ from memtrix_as.db.pool import DOWN, reachable
 
 log = logging.getLogger(__name__)
 
-RECOVERY = 5.0  # seconds until the next look after one that failed
+RECOVERY = 5.0  # seconds that the workers get first: at the start, and when the database is back
 SOONEST = 1.0  # seconds between two looks while somebody else has a late message in hand
 
 LATE = "No answer to this yet, after {time}: {cause}. {way}"
@@ -57,6 +57,8 @@ class Watch:
 
     async def _run(self) -> None:
         pool, deadline = self._means.pool, self._deadline
+        first = min(RECOVERY, deadline)
+        await asyncio.sleep(first)
         while True:
             try:
                 await self.look()
@@ -64,11 +66,12 @@ class Watch:
             except DOWN as exc:
                 log.warning("The database is away, nobody can be told what is late: %s", exc)
                 await reachable(pool)
+                await asyncio.sleep(first)
                 self._away_at = asyncio.get_running_loop().time()
                 continue
             except Exception:  # one background job: were it to end, nobody would be told
                 log.exception("Looking for messages that are late failed; trying again")
-                due = RECOVERY
+                due = first
             await asyncio.sleep(min(max(deadline if due is None else due, SOONEST), deadline))
 
     async def look(self) -> None:
@@ -85,6 +88,7 @@ class Watch:
                 )
                 controls = inbox.controls(place.room_id, place.agent)
                 await overdue.tell(connection, controls, place, found.message.event_id, text)
+            self._means.chat.post(controls)
 
     def _was_away(self) -> bool:
         now = asyncio.get_running_loop().time()

@@ -48,6 +48,15 @@ class Head:
     waiting: bool  # the lane waits for a worker
     busy: bool  # workers have other lanes of the kind
     present: bool  # its agent is in the room, and at work
+    unsent: bool  # words of the lane that the homeserver does not have
+
+    @property
+    def heard(self) -> bool:
+        """Whether anything that is said now reaches the room.
+
+        A worker that has not begun with what waits is still delivering what was said before.
+        """
+        return self.present and not (self.doing and self.unsent and not self.attempts)
 
     @property
     def visible(self) -> bool:
@@ -127,7 +136,7 @@ async def take(connection: Connection, lane: str, deadline: float) -> Overdue | 
     if not waiting:
         return None
     head = await _head(connection, lane)
-    untold = [m for m in waiting if m.id != head.id or not head.visible] if head.present else []
+    untold = [m for m in waiting if m.id != head.id or not head.visible] if head.heard else []
     told = [m.id for m in untold if m.late]
     await connection.execute(
         "update inbox set watched_at = case when id = any($2) then 'infinity' else now() end"
@@ -190,7 +199,9 @@ async def _head(connection: Connection, lane: str) -> Head:
                     where status = 'doing') as busy,
             exists (select from members join agents using (user_id)
                     where room_id = head.room_id and name = head.agent
-                      and agents.state = 'active') as present
+                      and agents.state = 'active') as present,
+            exists (select from outbox where lane = $1 and sent_at is null and failed is null)
+                as unsent
         from head
         """,
         lane,

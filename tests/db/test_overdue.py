@@ -13,7 +13,7 @@ from memtrix_as.agent.silence import Watch
 from memtrix_as.db import agents, inbox, outbox, overdue, retries, sessions, turns
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
-from memtrix_as.db.turns import Ending, Said
+from memtrix_as.db.turns import Ending, Outgoing, Said
 from memtrix_as.messages import Message, Place, Reply, ToolCall, Usage
 from tests.rig.bench import ANN, CONTROLS, LANE, MAIN, ROOM, Bench, Model, lease
 from tests.rig.database import Database
@@ -165,6 +165,22 @@ async def test_where_nobody_is_nothing_is_said(bench: Bench, pool: Pool, gone: s
     assert due is not None and due > DEADLINE - 60, "it is not looked at again at once"
 
 
+async def test_while_the_homeserver_is_away_nothing_is_piled_up_for_it(
+    bench: Bench, pool: Pool
+) -> None:
+    item, held, turn = await begin(bench)
+    await bench.says("and more")
+    ending = Ending("done", (Message("assistant", "."), 1), words=[Outgoing("Yes.")])
+    await turns.end(pool, item, held, turn, PLACE, ending)
+    await passes(pool)
+    await look(bench)
+    assert not await told(pool), "its worker is still delivering"
+    await outbox.sent(pool, await pool.fetchval("select id from outbox"), ["$out"])
+    await passes(pool)
+    await look(bench)
+    assert len(await told(pool)) == 1
+
+
 async def test_an_agent_that_is_asked_counts_until_its_own_end(bench: Bench, pool: Pool) -> None:
     item, _, _ = await begin(bench)
     row = await pool.fetchrow(
@@ -203,7 +219,7 @@ async def test_while_nothing_waits_the_database_is_hardly_asked(bench: Bench) ->
     config = replace(bench.means.config, limits=limits)
     watch = Watch(replace(bench.means, pool=Counting(), config=config))
     watch.start()
-    await asyncio.sleep(3 * silence.SOONEST)
+    await asyncio.sleep(silence.RECOVERY + 3 * silence.SOONEST)
     await watch.stop()
     assert len(asked) == 2, "two queries a minute"
 
