@@ -390,4 +390,5 @@ def slip(command: tuple[str, str]) -> str:
     name, argument = command
     if name in COMMANDS or len(argument.split()) > MOST_WORDS:
         return ""
-    return next(iter(difflib.get_close_matches(name, NAMES, 1, ALIKE)), "")
+    near = [known for known in NAMES if abs(len(known) - len(name)) < 2]
+    return next(iter(difflib.get_close_matches(name, near, 1, ALIKE)), "")
