@@ -144,6 +144,7 @@ class Metrics:
 class Limits:
     tool_rounds: Count = 10
     turn_timeout: Seconds = 600.0  # seconds
+    answer_deadline: Seconds = 180.0  # seconds after which somebody who waits is told why
     approval_timeout: Seconds = 600.0  # seconds
     concurrent_turns: Count = 1000
     attempts: Count = 5  # how often a turn that kills its process is begun

@@ -10,7 +10,17 @@ from typing import Any
 
 from memtrix_as import database, tools
 from memtrix_as.admin import desk, room
-from memtrix_as.agent import approvals, commands, condense, corrections, errand, turn, upkeep
+from memtrix_as.agent import (
+    approvals,
+    commands,
+    condense,
+    corrections,
+    errand,
+    retries,
+    silence,
+    turn,
+    upkeep,
+)
 from memtrix_as.agent.dispatcher import Dispatcher, Handler
 from memtrix_as.agent.means import Means
 from memtrix_as.agent.meter import Meter
@@ -121,11 +131,13 @@ class Engine:
     async def start(self) -> None:
         """Take work from now on."""
         await self._queue.start()
-        expiry = approvals.Expiry(self._means)
+        expiry, watch = approvals.Expiry(self._means), silence.Watch(self._means)
         expiry.start()
+        watch.start()
         keeper = self._keeper
         for close in (
-            self._chat.close, self._meter.close, self._queue.stop, expiry.stop, keeper.stop
+            self._chat.close, self._meter.close, self._queue.stop, expiry.stop, watch.stop,
+            keeper.stop,
         ):  # fmt: skip
             self._stack.push_async_callback(close)
         keeper.start()
@@ -226,6 +238,7 @@ def handlers_of(means: Means, wake: Callable[[], None]) -> dict[str, Handler]:
         "command": partial(commands.run, means),
         "approval": partial(approvals.answer, means),
         "edit": partial(corrections.edit, means),
+        retries.KIND: partial(retries.again, means),
         "redaction": remembered(partial(corrections.withdraw, means)),
         "condense": partial(condense.condense, means),
         upkeep.KIND: partial(upkeep.condense, means),

@@ -130,6 +130,10 @@ class BudgetSpent(ModelError):
     """What may be spent in a day is spent: the model was not asked."""
 
 
+class GaveWay(ModelError):
+    """A model was not asked, or not to the end, because a human waits for it."""
+
+
 class ModelUnreachable(ModelError):
     """Nothing answers at the provider's address."""
 

@@ -175,4 +175,5 @@ class Incoming:
     reply_to: str | None = None
     attachments: tuple[Attachment, ...] = ()
     command: tuple[str, str] | None = None  # its name and argument, when it is one
+    meant: str = ""  # the command that its name is a slip of, where there is none of that name
     target: str | None = None  # the event that it edits or withdraws, when it does

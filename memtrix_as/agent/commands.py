@@ -41,6 +41,10 @@ In Element, which keeps `/` for itself, write `!help` and so on. Everything else
 read: just write."""
 
 
+SLIP = (
+    "Did you mean `/{meant}`? There is no `/{name}`, so nothing was done. If it was for me to "
+    "read, begin it with another word."
+)
 TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
 
 
@@ -59,14 +63,17 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     incoming = means.read(item.payload, item.agent)
     name, argument = incoming.command or ("help", "")
     late = (item.received_at - incoming.sent_at).total_seconds() / 3600
-    if late > means.config.limits.catch_up_hours and incoming.sent_at.timestamp() > 0:
+    old = late > means.config.limits.catch_up_hours and incoming.sent_at.timestamp() > 0
+    if old and not item.retry:
         return False  # what was to be stopped or cleared days ago is not what is there now
     if name == "persona":  # it asks who the owner is
         await means.services[Companies].meet(incoming.sender)
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
         call = _Call(means, connection, item, incoming, argument.strip())
-        if argument and name not in TAKING:
+        if name not in COMMANDS:
+            words = SLIP.format(meant=incoming.meant, name=name)
+        elif argument and name not in TAKING:
             words = f"`/{name}` takes no argument; nothing was done. `/help` shows the commands."
         else:
             words = await COMMANDS[name](call)

@@ -2,14 +2,14 @@
 
 import logging
 
-from memtrix_as.agent import context
+from memtrix_as.agent import context, courtesy
 from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.db import agents, inbox, outbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.sessions import Session
-from memtrix_as.errors import ModelEmpty, ModelError
-from memtrix_as.messages import Message, Place, Reply
+from memtrix_as.errors import GaveWay, ModelEmpty, ModelError
+from memtrix_as.messages import Message, Place
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     if not older:
         return False
     try:
-        summary = await _summary(means, model, session, [s.message for s in older])
+        summary = await _summary(means, agent.model, model, session, [s.message for s in older])
+    except GaveWay:
+        return False  # as above
     except ModelError as exc:
         log.warning("Session %d could not be condensed: %s", session.id, exc)
         return False
@@ -46,7 +48,9 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     return False
 
 
-async def _summary(means: Means, model: NamedModel, session: Session, older: list[Message]) -> str:
+async def _summary(
+    means: Means, name: str, model: NamedModel, session: Session, older: list[Message]
+) -> str:
     prompt = context.whole(older)
     if session.summary:
         prompt.insert(0, Message("system", context.SUMMARY.format(summary=session.summary)))
@@ -58,7 +62,7 @@ async def _summary(means: Means, model: NamedModel, session: Session, older: lis
         prompt.pop(0)
     prompt.append(Message("user", context.CONDENSE))
     timeout = min(means.config.limits.turn_timeout, PATIENCE)
-    async for piece in model.stream(prompt, [], timeout=timeout):
-        if isinstance(piece, Reply) and piece.message.text.strip():
-            return piece.message.text
+    made = await courtesy.reply(means, name, model, prompt, timeout=timeout)
+    if made and made.message.text.strip():
+        return made.message.text
     raise ModelEmpty("the model wrote no summary")

@@ -8,6 +8,8 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 from memtrix_as.memory.journals import Journals
 
+FAILED = ("failed", "stopped", None)
+
 
 async def edit(means: Means, item: Item, _: Lease) -> bool:
     """Let an unanswered message have its new words; one that is answered stays as it was."""
@@ -17,7 +19,11 @@ async def edit(means: Means, item: Item, _: Lease) -> bool:
     async with means.pool.acquire() as connection, connection.transaction():
         await inbox.hold(connection, item.id)
         for target in await corrections.of_event(connection, item.room_id, change.target or ""):
-            if target.done or target.sender != change.sender:
+            if target.sender != change.sender:
+                continue
+            if target.done:
+                if target.state in FAILED:  # for when it is tried again
+                    await corrections.reword(connection, item.id, target.id)
                 continue
             event = await corrections.reword(connection, item.id, target.id)
             if event is not None and target.state in ("running", "parked"):

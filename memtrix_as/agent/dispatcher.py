@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
-from memtrix_as.agent import errand
+from memtrix_as.agent import errand, retries
 from memtrix_as.db import consultations, inbox, outbox, queue, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
@@ -19,12 +19,9 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Item, Lease], Awaitable[bool]]
 """Handles an item; True when it has also committed that the item is done."""
 
-GIVEN_UP = (
-    "I was interrupted {attempts} times while I worked on this, so I stopped trying. "
-    "Send it again if you still want an answer."
-)
+GIVEN_UP = "I was interrupted {attempts} times while I worked on this, so I stopped trying."
 GONE = "It was removed meanwhile."
-CRASHED = "Something went wrong inside me; the details are in the log. Please try again."
+CRASHED = "Something went wrong inside me; the details are in the log."
 
 
 class Dispatcher:
@@ -96,6 +93,7 @@ class Dispatcher:
             await turns.give_up(connection, item.id, words)
             if item.kind in {"message", "command", "admin"}:
                 place = Place(item.room_id, item.agent)
-                await outbox.say(connection, item.lane, place, words, reply_to=item.event_id)
+                told = f"{words} {retries.way(item)}".rstrip()
+                await outbox.say(connection, item.lane, place, told, reply_to=item.event_id)
             elif item.kind == errand.KIND:
                 await errand.say(connection, item.payload, item.agent, words)

@@ -25,6 +25,10 @@ class NamedModel(Protocol):
     @property
     def vision(self) -> bool: ...
 
+    @property
+    def scarce(self) -> bool:
+        """Whether those who ask it at the same time have to wait for each other."""
+
     def stream(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, timeout: float
     ) -> AsyncIterator[Delta | Reply]: ...

@@ -236,6 +236,11 @@ class MeteredModel:
     def vision(self) -> bool:
         return self._model.vision
 
+    @property
+    def scarce(self) -> bool:
+        """What costs nothing is hardware of our own, and mostly a single one."""
+        return not self._model.provider.bills and self._model.settings.price is None
+
     async def stream(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, timeout: float
     ) -> AsyncIterator[Delta | Reply]:

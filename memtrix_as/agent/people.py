@@ -293,6 +293,7 @@ class People:
 
 async def _stop(db: Connection, agent: Agent) -> None:
     """End all that an agent is doing; who asked it is told. All is locked from old to young."""
+    await consultations.lock_around(db, agent.name)
     for asked in await consultations.to_agent(db, agent.name):
         if still := await consultations.lock(db, asked.item_id or 0):
             why = BROKEN_OFF.format(name=agent.display_name)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from memtrix_as.agent import consult as consults
-from memtrix_as.agent import context, errand, loop, notices, taint, together
+from memtrix_as.agent import context, errand, loop, notices, retries, taint, together
 from memtrix_as.agent.consult import Consults, ToAgent
 from memtrix_as.agent.gate import Gate
 from memtrix_as.agent.inquiry import Inquiry, Patience
@@ -137,7 +137,8 @@ class _Work:
         """
         limits = self.means.config.limits
         late = (self.item.received_at - self.incoming.sent_at).total_seconds() / 3600
-        if late > limits.catch_up_hours and self.incoming.sent_at.timestamp() > 0:
+        old = late > limits.catch_up_hours and self.incoming.sent_at.timestamp() > 0
+        if old and not self.item.retry:
             return self._failed(TOO_OLD.format(hours=late))
         try:
             async with asyncio.timeout(limits.turn_timeout) as deadline:
@@ -318,7 +319,8 @@ class _Work:
         why = redact(str(cause))  # a provider may quote what it was sent
         log.warning("Turn %d failed: %s", self.turn.id, cause)
         words = [Outgoing(self.streamed + BROKEN_OFF)] if self.streamed.strip() else []
-        words.append(Outgoing(why, "notice", self.incoming.event_id))
+        told = f"{why} {retries.way(self.item)}".rstrip()
+        words.append(Outgoing(told, "notice", self.incoming.event_id))
         # Said to the model too: after two questions in a row some models refuse to go on.
         message = Message("assistant", f"(I gave no answer: {why})")
         return Ending("failed", (message, context.tokens(message)), words=words, error=why)

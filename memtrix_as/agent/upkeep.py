@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from memtrix_as.agent import context
+from memtrix_as.agent import context, courtesy
 from memtrix_as.agent.means import Account, Means, NamedModel
 from memtrix_as.db import agents
 from memtrix_as.db import upkeep as rows
@@ -16,16 +16,17 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.upkeep import KIND, Line
-from memtrix_as.errors import BudgetSpent, ConfigError, ModelError
+from memtrix_as.errors import BudgetSpent, ConfigError, GaveWay, ModelError
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.passages import SECTIONS
 from memtrix_as.memory.words import telling, words
-from memtrix_as.messages import Message, Place, Reply
+from memtrix_as.messages import Message, Place
 
 __all__ = ["KIND", "Upkeep", "condense"]
 
 log = logging.getLogger(__name__)
 
+TRIES = 3  # after which humans were let go first often enough; the next hour brings it back
 SHARE = 0.5  # of an entry's telling words that must stand in the messages that it names
 LONGEST_LINE = 2000  # characters of a message that are shown
 
@@ -107,7 +108,7 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
             lines = list(said)
             entries = []
             for part in _parts(lines, context.budget(model.context, 500)):
-                entries += await _entries(means, model, agent.display_name, part)
+                entries += await _entries(means, agent, model, part)
             async with means.pool.acquire() as connection, connection.transaction():
                 if not await rows.seen(connection, session, lines[-1].id):
                     return False  # the agent wrote a journal itself meanwhile
@@ -124,7 +125,7 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
                     )  # fmt: skip
             log.info("Upkeep of %s: %d journal entries for %s", item.agent, len(entries), day)
     except (ModelError, ConfigError) as exc:
-        level = logging.INFO if isinstance(exc, BudgetSpent) else logging.WARNING
+        level = logging.INFO if isinstance(exc, BudgetSpent | GaveWay) else logging.WARNING
         log.log(level, "The journal of %s could not be kept up: %s", item.agent, exc)
         return False
     async with means.pool.acquire() as connection:
@@ -147,18 +148,16 @@ def _parts(lines: Sequence[Line], limit: int) -> list[list[Line]]:
 
 
 async def _entries(
-    means: Means, model: NamedModel, name: str, lines: Sequence[Line]
+    means: Means, agent: agents.Agent, model: NamedModel, lines: Sequence[Line]
 ) -> list[Entry]:
     said = "\n".join(
         f"[{n}] {line.speaker}: {line.text[:LONGEST_LINE].removeprefix(f'{line.speaker}: ')}"
         for n, line in enumerate(lines, 1)
     )
-    prompt = [Message("system", ASK.format(name=name)), Message("user", said)]
+    prompt = [Message("system", ASK.format(name=agent.display_name)), Message("user", said)]
     timeout = means.config.limits.turn_timeout
-    async for piece in model.stream(prompt, [], timeout=timeout):
-        if isinstance(piece, Reply):
-            return read(piece.message.text, lines)
-    return []
+    made = await courtesy.reply(means, agent.model, model, prompt, timeout=timeout, tries=TRIES)
+    return read(made.message.text, lines) if made else []
 
 
 def read(answer: str, lines: Sequence[Line]) -> list[Entry]:

@@ -198,6 +198,35 @@ async def lock(connection: Connection, item_id: int) -> Consultation | None:
     return Consultation(**row) if row else None
 
 
+async def lock_around(connection: Connection, agent: str) -> None:
+    """Lock all that hangs together with what an agent does or is asked, until commit.
+
+    From the older to the younger, and at once: whoever ends one turn of these after the other
+    would else take a younger row before an older one, and wait for somebody who waits for it.
+    """
+    locked: set[int] = set()
+    while True:  # while we wait for a lock more may be asked
+        rows = await connection.fetch(
+            """
+            with recursive around (id) as (
+                select id from inbox where agent = $1 and done_at is null
+                union
+                select turn_id from consultations where asked = $1 and state = 'open'
+                union
+                select c.item_id from consultations c join around on around.id = c.turn_id
+                where c.state = 'open' and c.item_id is not null)
+            select id from around
+            """,
+            agent,
+        )
+        if {row["id"] for row in rows} <= locked:
+            return
+        locked |= {row["id"] for row in rows}
+        await connection.execute(
+            "select from inbox where id = any($1) order by id for update", sorted(locked)
+        )
+
+
 async def settle(
     connection: Connection, c: Consultation, state: State, answer: str, outside: str = ""
 ) -> None:

@@ -65,7 +65,7 @@ async def reword(connection: Connection, edit_id: int, target_id: int) -> Any:
             (e.payload->'content'->'m.new_content') || jsonb_build_object('m.relates_to',
                 t.payload->'content'->'m.relates_to'))
         from inbox e
-        where e.id = $1 and t.id = $2
+        where e.id = $1 and t.id = $2 and t.payload ? 'content'
           and jsonb_typeof(e.payload->'content'->'m.new_content') = 'object'
         returning t.payload
         """,

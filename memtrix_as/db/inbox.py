@@ -47,6 +47,7 @@ class Item:
     hops: int = 0  # how many agents have handed it on
     gone: bool = False  # its agent is there no more
     waited: float = 0.0  # seconds from its coming to its being claimed
+    retry: int = 0  # how often its human has had it tried again
     claimed_at: float = field(default_factory=time.monotonic)
 
 
@@ -135,7 +136,7 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
               and not exists (select from turns where turns.id = inbox.id and state = 'parked')
               and {held("$2", "$3", lock="")}
             returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts,
-                hops)
+                hops, retry)
         select item.*,
             extract(epoch from clock_timestamp() - received_at)::float8 as waited,
             agent <> '' and not exists (

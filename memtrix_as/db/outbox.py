@@ -220,11 +220,6 @@ async def sent(pool: Pool, outbox_id: int, event_ids: Sequence[str]) -> float | 
     return waited
 
 
-async def failed(pool: Pool, outbox_id: int, why: str) -> None:
-    """Note that a row can never be sent."""
-    await pool.execute("update outbox set failed = $2 where id = $1", outbox_id, clean(why))
-
-
 async def echoed(connection: Connection, echoes: Sequence[tuple[UUID, int, str]]) -> None:
     """Our own events have come back: key, part and event id of each.
 

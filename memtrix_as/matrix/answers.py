@@ -18,6 +18,7 @@ WORDS = {
     "always": "always immer toujours siempre sempre ♾",
 }
 _MEANING = {word: answer for answer, words in WORDS.items() for word in words.split()}
+AGAIN = {"🔁", "🔄"}
 _EMOJI = {word: answer for word, answer in _MEANING.items() if not word[0].isalpha()}
 # What changes how an emoji looks, and not what it says: variants and skin tones.
 _LOOKS = re.compile("[\ufe0e\ufe0f\U0001f3fb-\U0001f3ff]")
@@ -79,6 +80,13 @@ def clicked(content: Mapping[str, Any]) -> tuple[str, str] | None:
     key = content["m.relates_to"].get("key") if meant else None
     answer = _EMOJI.get(_LOOKS.sub("", key).strip()) if isinstance(key, str) else None
     return (meant, answer) if meant and answer else None
+
+
+def again(content: Mapping[str, Any]) -> str | None:
+    """The event on which a reaction asks that something be tried again."""
+    meant = target(content)
+    key = content["m.relates_to"].get("key") if meant else None
+    return meant if isinstance(key, str) and _LOOKS.sub("", key).strip() in AGAIN else None
 
 
 def pointed(questions: Sequence[Question], room_id: str, event_id: str) -> Question | None:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from mautrix.api import Method, Path
 
 from memtrix_as.config import Limits
-from memtrix_as.db import outbox, rooms
+from memtrix_as.db import outbox, rooms, undeliverable
 from memtrix_as.db.inbox import turns
 from memtrix_as.db.outbox import Row
 from memtrix_as.db.pool import DOWN, Pool
@@ -118,7 +118,8 @@ class MatrixChat:
         except HomeserverError as exc:
             # Kicked, banned, or the room is gone: final until somebody invites us again.
             log.warning("%s cannot speak in %s: %s", row.user_id, row.room_id, exc)
-            await outbox.failed(self._pool, row.id, str(exc))
+            cause = exc.errcode or str(exc.status)
+            await undeliverable.failed(self._pool, row, str(exc), cause)
             if exc.errcode == "M_FORBIDDEN":
                 await self._look_around(row)
             return

@@ -1,5 +1,6 @@
 """What an event is to us: pure decisions, from raw JSON that nobody has checked."""
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from memtrix_as.config import Role, role
-from memtrix_as.db import inbox
+from memtrix_as.db import inbox, retries
 from memtrix_as.db.approvals import Question
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.rooms import MOST_HUMANS, Room
@@ -33,6 +34,9 @@ CONTROLS = {
     "stop", "status", "help", "verbose", "reasoning", "recall", "leave", "persona", "approvals",
 }  # fmt: skip
 COMMANDS = CONTROLS | {"clear"}
+NAMES = sorted(COMMANDS | {"always"})  # that a slip can be meant for; yes and no are too short
+ALIKE = 0.75  # from 0 to 1, how like a command a word must be to be taken for a slip
+MOST_WORDS = 2  # behind what is taken for a slip; with more it is something to be read
 COMMAND = re.compile(r"\s*[/!]([a-z]+)(?:\s+(.*))?$", re.DOTALL | re.IGNORECASE)
 
 
@@ -95,8 +99,16 @@ def decide(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -> 
     if kind in OVERTAKING:
         return _one(event, inbox.controls(room.room_id), OVERTAKING[kind])
     if kind == answers.REACTION:
-        return Decision(answers.reaction(event, facts.questions))
+        return _reaction(event, room, facts)
     return _message(event, room, world, facts)
+
+
+def _reaction(event: Mapping[str, Any], room: Room, facts: Facts) -> Decision:
+    if meant := answers.again(content_of(event)):
+        payload = {"sender": event["sender"], "target": meant}
+        lane, event_id = inbox.controls(room.room_id), str(event["event_id"])
+        return Decision((Arrival(lane, retries.KIND, room.room_id, "", event_id, payload),))
+    return Decision(answers.reaction(event, facts.questions))
 
 
 def echo(event: Mapping[str, Any], world: World) -> tuple[UUID, int] | None:
@@ -245,7 +257,7 @@ def _message(event: Mapping[str, Any], room: Room, world: World, facts: Facts) -
         lane, what = inbox.turns(agent, room.room_id), "message"
         if command:
             what = "command"
-            if command[0] in CONTROLS:
+            if command[0] in CONTROLS or slip(command):
                 lane = inbox.controls(room.room_id, agent)
         people = tuple(sorted(room.humans)) if len(room.humans) < MOST_HUMANS else None
         arrivals.append(replace(_arrival(event, lane, what, agent), people=people))
@@ -351,6 +363,7 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
     text = html.to_text(content) if captioned else ""
     sent_at = event.get("origin_server_ts")
     seconds = sent_at / 1000 if isinstance(sent_at, int) and 0 <= sent_at < 1 << 45 else 0
+    command = _command(text, frozenset({agent}), world)
     return Incoming(
         event_id=str(event["event_id"]),
         place=Place(str(event["room_id"]), agent, thread(content)),
@@ -359,7 +372,8 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
         sent_at=datetime.fromtimestamp(seconds, UTC),
         reply_to=reply_to(content),
         attachments=files,
-        command=_command(text, frozenset({agent}), world),
+        command=command,
+        meant=slip(command) if command else "",
         target=target(event),
     )
 
@@ -367,4 +381,14 @@ def incoming(event: Mapping[str, Any], agent: str, world: World) -> Incoming:
 def _command(text: str, agents: frozenset[str], world: World) -> tuple[str, str] | None:
     match = COMMAND.match(unaddressed(text, agents, world))
     name = match[1].lower() if match else ""  # phones begin a line with a capital
-    return (name, (match[2] or "").strip()) if match and name in COMMANDS else None
+    command = (name, (match[2] or "").strip()) if match else None
+    return command if command and (name in COMMANDS or slip(command)) else None
+
+
+def slip(command: tuple[str, str]) -> str:
+    """The command that was meant by what is none; empty where it may be something to be read."""
+    name, argument = command
+    if name in COMMANDS or len(argument.split()) > MOST_WORDS:
+        return ""
+    near = [known for known in NAMES if abs(len(known) - len(name)) < 2]
+    return next(iter(difflib.get_close_matches(name, near, 1, ALIKE)), "")

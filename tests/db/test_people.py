@@ -8,7 +8,7 @@ import pytest
 
 from memtrix_as.agent.people import People, others
 from memtrix_as.config import Config
-from memtrix_as.db import agents, owner
+from memtrix_as.db import agents, corrections, inbox, owner
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.memory.company import Companies
@@ -16,7 +16,7 @@ from memtrix_as.memory.persona import Persona
 from memtrix_as.messages import Colleague, Message, Place, ToolCall
 from memtrix_as.tools.people import delete_agent
 from memtrix_as.workspace import Workspaces
-from tests.rig.bench import ANN, LANE, ROOM, settle
+from tests.rig.bench import ANN, LANE, ROOM, lease, settle
 from tests.rig.database import Database
 from tests.rig.household import Household, Minds, first
 
@@ -127,6 +127,40 @@ async def test_an_agent_that_goes_while_it_is_asked(pool: Pool, tmp_path: Path) 
     finally:
         await pool.execute("drop function gone cascade")
     assert "gave no answer" in house.room.sent[-1].text
+
+
+async def test_who_removes_an_agent_and_who_stops_a_turn_do_not_wait_in_a_ring(
+    pool: Pool, config: Config, tmp_path: Path
+) -> None:
+    """Paul is asked by Memtrix, and by Olga, who is asked by Memtrix: both hold what both need."""
+
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        names = ("olga", "paul") if agent == "memtrix" else ("paul",)
+        calls = (ToolCall(n, "ask_agent", {"name": n, "message": "Well?"}) for n in names)
+        return Message("assistant", calls=tuple(calls))
+
+    house = Household(pool, tmp_path, says, None, config)
+    await house.move_in("olga", "paul")
+    await house.says("ask them")
+    while found := await lease(pool):  # Memtrix, then Olga; nobody has time for Paul
+        if not found[0].endswith("paul"):
+            await house.dispatcher.drain(*found)
+            await pool.execute("delete from procrastinate_jobs where id = $1", found[1].job_id)
+    # Olga's question is looked at first, though her turn is the younger one.
+    await pool.execute(
+        "update consultations set id = default where caller = 'memtrix' and asked = 'paul'"
+    )
+    assert await pool.fetchval("select count(*) from consultations where state = 'open'") == 3
+    turn_id = await pool.fetchval("select id from inbox where agent = 'memtrix'")
+    staff = people(pool, config, Doors())
+    paul = await staff.find("Paul")
+    async with pool.acquire() as db, db.transaction():
+        await inbox.hold(db, turn_id)
+        removing = asyncio.create_task(staff.remove(paul, purge=False))
+        await asyncio.sleep(0.5)
+        assert not removing.done(), "it needs what is held"
+        await corrections.unask(db, turn_id)
+    assert "archived" in await removing
 
 
 async def test_an_errand_that_breaks_is_told_where_it_came_from(pool: Pool, config: Config) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from memtrix_as.db import agents, corrections, inbox, outbox, queue, sessions, turns
+from memtrix_as.db import agents, corrections, inbox, outbox, queue, sessions, turns, undeliverable
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
 from memtrix_as.db.pool import Pool, connect
@@ -203,7 +203,7 @@ async def test_what_a_tool_puts_in_is_there_once_and_not_too_often(pool: Pool) -
     assert many.count(True) == 1 and await put("a"), "what is there already is no further one"
     first, second = await outbox.waiting(pool, LANE)
     assert first.content == {"body": "a"} and second.text in "bcdef"
-    await outbox.failed(pool, first.id, "banned")
+    await undeliverable.failed(pool, first, "banned", "M_FORBIDDEN")
     assert await outbox.placed(pool, turn.id, "file") == {second.text}
     assert await put("a"), "what could not be sent may be tried again"
 

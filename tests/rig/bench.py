@@ -64,7 +64,7 @@ class Room:
 class Model:
     """Calls what it is told to, once, and then has done."""
 
-    context, tools, vision = 8192, True, False
+    context, tools, vision, scarce = 8192, True, False, False
 
     def __init__(self, calls: Sequence[ToolCall]) -> None:
         self.calls = tuple(calls)
