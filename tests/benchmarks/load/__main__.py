@@ -26,7 +26,7 @@ WARM = 20  # messages before those that count
 async def measure(o: argparse.Namespace) -> None:
     before, slower = os.getloadavg()[0], haste()
     print(f"{os.cpu_count()} processors, load {before:.1f}, {slower:.2f} times slower than at best")
-    print(f"{o.rooms} rooms × {o.messages} messages, the model answers after {o.latency:g} s, "
+    print(f"{o.rooms} rooms x {o.messages} messages, the model answers after {o.latency:g} s, "
           f"{o.workers} worker(s), homeserver: {o.homeserver}", flush=True)  # fmt: skip
     real = o.homeserver == "synapse"
     with tempfile.TemporaryDirectory(prefix="memtrix-load-") as folder:

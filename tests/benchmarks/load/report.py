@@ -84,7 +84,7 @@ def _stages(outcomes: dict[str, list[Outcome]]) -> str:
 
 def _three(values: Sequence[float]) -> str:
     if not values:
-        return "–"
+        return "-"
     return " / ".join(f"{percentile(values, share):.3f}" for share in (0.5, 0.95, 0.99))
 
 
@@ -96,7 +96,7 @@ def _within(inside: dict[str, str], stage: str) -> str:
             if found == stage:
                 counts[float(border)] = counts.get(float(border), 0.0) + float(number)
     if not counts:
-        return "–"
+        return "-"
     return " / ".join(_between(sorted(counts.items()), share) for share in (0.5, 0.95, 0.99))
 
 
@@ -108,7 +108,7 @@ def _between(buckets: list[tuple[float, float]], share: float) -> str:
                 return f"> {low:g}"
             return f"{low + (border - low) * (rank - before) / (number - before):.3f}"
         low, before = border, number
-    return "–"
+    return "-"
 
 
 def _memory(o: Outcome) -> str:

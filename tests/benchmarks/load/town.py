@@ -14,10 +14,11 @@ import aiohttp
 
 from memtrix_as import database
 from memtrix_as.local.child import Child, spawn
+from memtrix_as.local.folder import tail
 from memtrix_as.local.ports import free_port
 from memtrix_as.local.postgres import EmbeddedPostgres
 from tests.benchmarks.load.model import EchoModel
-from tests.benchmarks.parts import AGENT, CONTEXT, ROOT, SYNAPSE, Human, connection
+from tests.benchmarks.parts import AGENT, CONTEXT, SYNAPSE, Human, connection
 from tests.rig.api import Json
 from tests.rig.fakeserver import FakeHomeserver
 from tests.rig.homeserver import Homeserver
@@ -58,7 +59,7 @@ class FakeSide(FakeHomeserver):
     async def room_with(self, user: str) -> str:
         room = self.make_room(HUMAN, user)
         async with asyncio.timeout(STARTING):
-            while user not in self.rooms[room].joined():
+            while user not in self.rooms[room].joined():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return room
 
@@ -250,8 +251,8 @@ async def _ready(t: Town, process: Process) -> bool:
 async def _wait(done: Callable[[], Awaitable[bool]], log: Path) -> None:
     try:
         async with asyncio.timeout(STARTING):
-            while not await done():
+            while not await done():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     except (RuntimeError, TimeoutError) as exc:
-        exc.add_note(f"the service said:\n{log.read_text()[-3000:]}")
+        exc.add_note(f"the service said:\n{tail(log)}")
         raise
