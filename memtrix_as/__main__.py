@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -140,11 +141,23 @@ async def _run(options: argparse.Namespace) -> None:
     try:
         if starting.done():
             starting.result()
+            _collect_less()
             await waiting
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await app.stop()
+
+
+def _collect_less() -> None:
+    """What the start has made stays: to look through it for garbage again and again is in vain.
+
+    Nearly all that a message makes goes without the collector, so that it may look ten times
+    more seldom; that is a tenth of a message's processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 if __name__ == "__main__":
