@@ -155,7 +155,6 @@ def _collect_less() -> None:
     Nearly all that a message makes goes without the collector, so that it may look ten times
     more seldom; that is a tenth of a message's processor time.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,11 +186,15 @@ class Queue:
         )
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
+        self._begun = asyncio.Event()
         self.runs = False  # it takes work now
 
     async def start(self) -> None:
+        """It takes work when this returns, if the database is still there."""
         await self._app.open_async()
         self._running = asyncio.create_task(self._run_workers(), name="queue")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._begun.wait(), STALLED)
 
     async def stop(self) -> None:
         """Stop taking work; turns that do not end within two seconds go on after a restart."""
@@ -210,6 +215,7 @@ class Queue:
                     await self._recover()
                     guard = asyncio.create_task(self._guard(), name="guard")
                     self.runs = True
+                    self._begun.set()
                     try:
                         await self._worker.run()  # type: ignore[no-untyped-call]
                     finally:
