@@ -23,7 +23,8 @@ from tests.benchmarks.whole import least
 WARM = 20  # messages before those that count
 
 
-async def measure(o: argparse.Namespace) -> None:
+async def measure(o: argparse.Namespace) -> dict[str, list[Outcome]]:
+    """Measure, tell, and return what was told of."""
     before, slower = os.getloadavg()[0], haste()
     print(f"{os.cpu_count()} processors, load {before:.1f}, {slower:.2f} times slower than at best")
     print(f"{o.rooms} rooms x {o.messages} messages, the model answers after {o.latency:g} s, "
@@ -44,6 +45,7 @@ async def measure(o: argparse.Namespace) -> None:
                 if real:
                     outcomes.setdefault("the least agent", []).append(await _least(t, o))
             print(f"\n{report(outcomes, o.statements)}", flush=True)
+            return outcomes
 
 
 async def _agents(t: Town, agents: int) -> list[str]:
@@ -76,7 +78,7 @@ async def _least(t: Town, o: argparse.Namespace) -> Outcome:
         return await load(t, t.side, rooms, o.messages, [])
 
 
-def main() -> None:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rooms", type=int, default=100)
     parser.add_argument("--messages", type=int, default=5, help="in each room, one after the other")
@@ -90,8 +92,8 @@ def main() -> None:
     parser.add_argument("--statements", type=int, default=0, help="the dearest that are shown")
     parser.add_argument("--code", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--beside", type=Path, help="another checkout, measured in turns")
-    asyncio.run(measure(parser.parse_args()))
+    return parser
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(measure(arguments().parse_args()))

@@ -26,7 +26,7 @@ class EchoModel:
     async def start(self) -> None:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", lambda _: web.json_response({"data": []}))
+        app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0, backlog=4096).start()
@@ -34,6 +34,9 @@ class EchoModel:
 
     async def stop(self) -> None:
         await self._runner.cleanup()
+
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": []})
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         raw = await http.read()
