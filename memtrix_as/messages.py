@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -80,13 +81,18 @@ class Reply:
     seconds: float | None = None  # that a call took whose result this is
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
     """What a model is told of a tool; `parameters` is a JSON Schema object."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+
+    @cached_property
+    def length(self) -> int:
+        """Characters, about; every turn asks."""
+        return len(str(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import signal
 
 from memtrix_as import config
@@ -42,9 +43,20 @@ async def main(options: argparse.Namespace) -> int:
     try:
         if starting.done():
             starting.result()
+            _collect_less()
             await waiting
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await process.stop()
     return 0
+
+
+def _collect_less() -> None:
+    """What the start has made stays: to look through it for garbage again and again is in vain.
+
+    Nearly all that a message makes goes without the collector, so that it may look ten times
+    more seldom; that is a tenth of a message's processor time.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

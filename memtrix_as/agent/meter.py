@@ -324,4 +324,4 @@ class MeteredModel:
 
 def _asked(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> int:
     """An estimate of the tokens of a question."""
-    return sum(map(context.tokens, messages)) + sum(len(str(tool)) for tool in tools) // 4
+    return sum(map(context.tokens, messages)) + sum(tool.length for tool in tools) // 4

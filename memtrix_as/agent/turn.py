@@ -24,7 +24,7 @@ from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.db.turns import Ending, Outgoing, Turn
 from memtrix_as.errors import ConfigError, LostTurn, MemtrixError, ModelEmpty, ModelError
-from memtrix_as.memory.company import Companies
+from memtrix_as.memory.company import Companies, Company
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
@@ -164,14 +164,14 @@ class _Work:
             {**self.means.services, Consults: Consults(self.means, self.item, self.lease)},
             depth=self.depth,
         )  # fmt: skip
-        specs = sum(len(str(t.spec)) for t in tools.values()) // 4
+        specs = sum(t.spec.length for t in tools.values()) // 4
         recalled = min(config.memory.recall_tokens, model.context // 8) if self.turn.recall else 0
         share = context.persona_budget(model.context, specs + recalled)
-        first = await self._persona(ctx, share)
+        first, company = await self._persona(ctx, share)
         limit = context.budget(model.context, context.tokens(first) + specs + recalled)
         session, hits = await asyncio.gather(
             sessions.load(self.means.pool, self.turn.session_id, limit, self.turn.id),
-            self._remember(recalled),
+            self._remember(recalled, company),
         )
         prompt = context.fit(session, first, limit)
         shown = min((stored.id for stored in session.messages), default=0)
@@ -209,8 +209,8 @@ class _Work:
             raise ModelEmpty(EMPTY)
         return None
 
-    async def _persona(self, ctx: ToolContext, limit: int) -> Message:
-        """The system prompt, for those who are present."""
+    async def _persona(self, ctx: ToolContext, limit: int) -> tuple[Message, Company]:
+        """The system prompt for those who are present, and who that is."""
         companies, persona, place = ctx.get(Companies), ctx.get(Persona), ctx.place
         await companies.meet(ctx.sender)  # the first who writes may be the owner
         company, seen = await asyncio.gather(
@@ -221,7 +221,7 @@ class _Work:
         text = await persona.prompt(
             place.agent, company, now, limit, name=name, seen=seen, others=known
         )
-        return Message("system", text)
+        return Message("system", text), company
 
     async def _see(self, messages: list[Message], model: NamedModel) -> None:
         """Show the newest pictures to a model that can see."""
@@ -229,13 +229,12 @@ class _Work:
         most = max(1, min(MOST_SEEN, model.context // 4096)) if model.vision else 0
         await attachments.show(self.incoming.place.agent, messages, most)
 
-    async def _remember(self, budget: int) -> list[Hit]:
+    async def _remember(self, budget: int, company: Company) -> list[Hit]:
         """What the agent remembers of the human's message."""
         if not budget:
             return []
         incoming, memory = self.incoming, self.means.services[Recollection]
-        place, sender = incoming.place, incoming.sender
-        found: list[Hit] = await memory.before(place.agent, place.room_id, sender, incoming.text)
+        found: list[Hit] = await memory.before(incoming.place.agent, company, incoming.text)
         return found
 
     def _feed(self, delta: Delta) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 
 from memtrix_as.db.pool import Pool
-from memtrix_as.memory.company import Companies
+from memtrix_as.memory.company import Companies, Company
 from memtrix_as.memory.embedder import Embedder
 from memtrix_as.memory.passages import tokens
 from memtrix_as.memory.search import Hit, search
@@ -64,11 +64,10 @@ class Recollection:
         self._searched(time.monotonic() - began, len(hits))
         return hits
 
-    async def before(self, agent: str, room_id: str, speaker: str, message: str) -> list[Hit]:
-        """What may belong to a message that is to be answered; in a hurry."""
+    async def before(self, agent: str, company: Company, message: str) -> list[Hit]:
+        """What may belong to a message that is to be answered before this company; in a hurry."""
         if sum(c.isalnum() for c in message) < SHORTEST:
             return []
-        company = await self._companies.of(room_id, speaker=speaker)
         began = time.monotonic()
         hits = await search(
             self._pool, self._embedders(), message, agent=agent, people=company.known_to,

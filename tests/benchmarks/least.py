@@ -22,6 +22,7 @@ class Least:
         self._base = f"{base}/_matrix/client/v3"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._numbers = count()
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def call(self, method: str, path: str, body: Any = None, **params: str) -> Any:
         async with self._http.request(
@@ -41,7 +42,9 @@ class Least:
             for room, part in () if first else rooms.get("join", {}).items():
                 for event in part["timeline"]["events"]:
                     if event["sender"] != me:
-                        await self.answer(room, event["content"]["body"])
+                        answer = asyncio.create_task(self.answer(room, event["content"]["body"]))
+                        self._answering.add(answer)
+                        answer.add_done_callback(self._answering.discard)
 
     async def answer(self, room: str, text: str) -> None:
         body = {"model": "scripted", "messages": [{"role": "user", "content": text}]}
@@ -52,7 +55,7 @@ class Least:
 
 
 async def main(base: str, token: str, model: str) -> None:
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         await Least(http, base, token, model).run()
 
 

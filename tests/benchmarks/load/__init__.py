@@ -1,0 +1,1 @@
+"""Many rooms at once: `python -m tests.benchmarks.load`; see docs/performance.md."""

@@ -1,0 +1,85 @@
+"""Many lanes at once: each is worked on once, no more of them than there are places."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from memtrix_as.db import queue
+from memtrix_as.db.pool import Pool, connect
+from memtrix_as.db.queue import Lease, Queue
+from tests.rig.database import Database
+
+LANES = [f"memtrix !room{n}" for n in range(60)]
+DOING = "select count(*) from procrastinate_jobs where status = 'doing'"
+LEFT = "select count(*) from procrastinate_jobs"
+
+
+class Drain:
+    """Holds every lane until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[str] = Counter()
+        self.at_once = self.most = 0
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, lane: str, _: Lease, __: Callable[[], bool]) -> None:
+        self.begun[lane] += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await self.go_on.wait()
+        self.at_once -= 1
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[Pool]:
+    pool = await connect(database.dsn)
+    yield pool
+    await pool.close()
+
+
+@asynccontextmanager
+async def working(database: Database, pool: Pool, drain: Drain, places: int) -> AsyncIterator[None]:
+    working = Queue(database.dsn, pool, drain, places)
+    await working.start()
+    try:
+        yield
+    finally:
+        await working.stop()
+
+
+async def until(pool: Pool, sql: str, wanted: int) -> None:
+    async with asyncio.timeout(60):
+        while await pool.fetchval(sql) != wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_all_lanes_are_worked_on_at_once_and_once(database: Database, pool: Pool) -> None:
+    drain = Drain()
+    for lane in LANES:
+        await queue.wake(pool, lane)
+    async with working(database, pool, drain, 1000):
+        await until(pool, DOING, len(LANES))
+        for lane in LANES:  # for what comes meanwhile each is to be worked on once more
+            await queue.wake(pool, lane)
+        await asyncio.sleep(0.3)
+        assert drain.begun == dict.fromkeys(LANES, 1)
+        drain.go_on.set()
+        await until(pool, LEFT, 0)
+    assert drain.begun == dict.fromkeys(LANES, 2)
+
+
+async def test_no_more_is_taken_than_there_are_places(database: Database, pool: Pool) -> None:
+    drain = Drain()
+    for lane in LANES:
+        await queue.wake(pool, lane)
+    async with working(database, pool, drain, 7):
+        await until(pool, DOING, 7)
+        await asyncio.sleep(0.3)
+        # What it cannot begin is left to other processes.
+        assert await pool.fetchval(DOING) == drain.at_once == 7
+        drain.go_on.set()
+        await until(pool, LEFT, 0)
+    assert drain.begun == dict.fromkeys(LANES, 1)
