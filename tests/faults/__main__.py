@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--kill-every", type=float, default=5.0, metavar="S", help="0: never")
     parser.add_argument("--cut-every", type=float, default=7.0, metavar="S", help="0: never")
     parser.add_argument("--pause", type=float, default=1.0, metavar="S", help="between messages")
+    parser.add_argument("--latency", type=float, default=1.0, metavar="S", help="of the model")
     parser.add_argument("--what", dest="line", choices=["database", "homeserver", "model"],
                         default="database", help="of an outage")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=180.0, help="of an outage")
@@ -53,6 +54,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                 return bool(found.verdict.wrong)
             plan = Plan(options.messages, options.rooms, options.kill_every, options.cut_every,
                         options.workers, options.pause)  # fmt: skip
+            made.mind.latency = options.latency
             storm, began = Storm(made, plan), time.monotonic()
             telling = asyncio.create_task(_tell(storm, began))
             try:
@@ -61,8 +63,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                 telling.cancel()
                 (folder / "faults.txt").write_text("\n".join(made.log))
             seconds = time.monotonic() - began
-            print(f"{options.messages} messages in {seconds:.0f} s, {storm.kills} kills,"
-                  f" {storm.cuts} cuts; memory of the service up to {max(storm.memory):.0f} MB")  # fmt: skip
+            print(f"{seconds:.0f} s: {storm.figures}")
             print(judged)
             return bool(judged.wrong)
     finally:

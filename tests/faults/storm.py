@@ -35,9 +35,11 @@ class Storm:
     said: dict[str, list[str]] = field(default_factory=dict)
     kills: int = 0
     cuts: int = 0
+    fallen: int = 0  # processes that ended by themselves
     memory: list[float] = field(default_factory=list)
     _ended: dict[str, set[str]] = field(default_factory=dict)  # events that end a message
     _news: dict[str, asyncio.Event] = field(default_factory=dict)
+    _down: set[str] = field(default_factory=set)  # killed, and on its way back
     _over: bool = False
 
     @property
@@ -80,8 +82,7 @@ class Storm:
     async def _now_and_then(
         self, every: float, work: Callable[[random.Random], Awaitable[None]]
     ) -> None:
-        chance = random.Random(f"{self.town.seed} {work.__name__}")
-        due = time.monotonic()
+        chance, due = random.Random(f"{self.town.seed} {work.__name__}"), time.monotonic()
         while not self._over:
             due += chance.expovariate(1 / every)
             while time.monotonic() < due and not self._over:
@@ -92,11 +93,15 @@ class Storm:
     async def _kill(self, chance: random.Random) -> None:
         """kill -9 for one process, which comes back soon after."""
         name = chance.choice(self.names)
+        if name in self._down:
+            return
         self.town.note(f"kill {name}")
+        self._down.add(name)
         await self.town.processes[name].kill()
-        await asyncio.sleep(chance.random() * 0.5)
         self.kills += 1
+        await asyncio.sleep(chance.random() * 0.5)
         await self.town.start(name)
+        self._down.discard(name)
 
     async def _cut(self, chance: random.Random) -> None:
         """One line breaks in one way, for a moment; or the homeserver forgets, or errs in time."""
@@ -123,12 +128,13 @@ class Storm:
         beat = 0
         while not self._over:
             for name in self.names:
-                process = self.town.processes.get(name)
-                if process and not process.alive:
-                    self.town.note(f"{name} has ended")
+                if name not in self._down and not self.town.processes[name].alive:
+                    self.town.note(f"{name} has ended by itself")
+                    self._down.add(name)
+                    self.fallen += 1
                     await asyncio.sleep(0.5)
-                    if self.town.processes[name] is process:
-                        await self.town.start(name)
+                    await self.town.start(name)
+                    self._down.discard(name)
             if beat % 40 == 0 and self.town.service.alive:
                 self.memory.append(self.town.service.memory)
             beat += 1
@@ -156,6 +162,19 @@ class Storm:
                 self.town.note(f"{room} waits in vain")
                 return False
         return True
+
+    @property
+    def figures(self) -> str:
+        town = self.town
+        again = sum(count - 1 - (talk.verb(token, town.seed) != "say")
+                    for token, count in town.mind.asked.items() if count > 1)  # fmt: skip
+        return (
+            f"{sum(map(len, self.said.values()))} messages, {self.kills} kills, {self.cuts} cuts,"
+            f" {self.fallen} processes that ended by themselves; the model was asked {again} times"
+            f" more than without them, {town.homeserver.refused} pushes failed, and"
+            f" {town.homeserver.repeated} events came a second time to the homeserver; memory of"
+            f" the service up to {max(self.memory):.0f} MB"
+        )
 
     async def _settle(self) -> None:
         until = time.monotonic() + PATIENCE

@@ -80,7 +80,7 @@ class Mind:
     """The scripted model: decides from what it is shown, and remembers what it was asked."""
 
     seed: int
-    latency: float = 0.1  # seconds at most, before it answers
+    latency: float = 0.4  # seconds at most, before it answers
     asked: Counter[str] = field(default_factory=Counter)
     told: dict[str, list[str]] = field(default_factory=dict)  # token: results of its calls
     wrong: list[str] = field(default_factory=list)
@@ -91,13 +91,17 @@ class Mind:
             return Reply(["Nothing of importance."])  # upkeep and condensing
         said, token = found.groups()
         self.asked[token] += 1
-        after = self.latency * random.Random(f"{self.seed} {token} {self.asked[token]}").random()
+        chance = random.Random(f"{self.seed} {token} {self.asked[token]}")
+        after = self.latency * chance.random()
         results = self._results(request)
         if said in ("mark", "ring") and not results:
             return Reply([], calls=[(said, f'{{"token": "{token}"}}')], after=after,
                          finish="tool_calls")  # fmt: skip
         self.told[token] = results
-        return Reply([answer(token)], after=after)
+        text = answer(token)
+        if chance.random() < 0.2:  # slowly, so that a draft is shown
+            return Reply([text[:5], text[5:9], text[9:]], after=after, delay=self.latency)
+        return Reply([text], after=after)
 
     def _results(self, request: Request) -> list[str]:
         """What calls after the last message of the human have given."""

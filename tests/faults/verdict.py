@@ -67,6 +67,7 @@ TABLES = {
         select count(*) from vectors v join passages p on p.id = v.passage
         where v.audience <> p.audience or v.agent <> p.agent""",
 }
+BROKEN_OFF = "*(broken off)*"  # what there was of an answer, above the notice of the failure
 REFERENCES = """
     select c.conrelid::regclass::text as child, c.confrelid::regclass::text as parent,
         array(select quote_ident(attname) from unnest(c.conkey) with ordinality k (num, n)
@@ -101,7 +102,7 @@ def rooms(town: Town, said: dict[str, list[str]], verdict: Verdict) -> None:
     for room_id, tokens in said.items():
         ends = [
             answer for answer in town.homeserver.rooms[room_id].messages(lambda s: s == AGENT)
-            if "permission to run" not in answer.text and "Approved" not in answer.text[:40]
+            if "permission to run" not in answer.text and not answer.text.endswith(BROKEN_OFF)
         ]  # fmt: skip
         _room(room_id, tokens, ends, verdict)
 
