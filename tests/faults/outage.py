@@ -31,7 +31,7 @@ class Outage:
 
 
 async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
-    """Messages are under way when it goes, and (unless it is the homeserver) come meanwhile."""
+    """Messages are under way when it goes, and come meanwhile."""
     storm = Storm(town, Plan(rooms=rooms, workers=0))
     town.homeserver.heard.append(storm._heard)
     await town.start()
@@ -51,7 +51,7 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
     until, spoken = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         await asyncio.sleep(min(0.5, seconds / 20))
-        if what == "database" and spoken < 10 * rooms:
+        if spoken < 10 * rooms:
             talks[spoken % rooms].say()
             spoken += 1
         assert town.service.alive, f"the service has ended:\n{town.text()[-3000:]}"
