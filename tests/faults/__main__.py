@@ -1,7 +1,8 @@
 """Runs with faults, as long as you like:
 
-    python -m tests.faults --seed 1 --messages 10000 --kill-every 5 --workers 1
-    python -m tests.faults outage --what database --seconds 180
+python -m tests.faults --seed 1 --messages 10000 --kill-every 5 --workers 1
+python -m tests.faults steps --seed 1
+python -m tests.faults outage --what database --seconds 180
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 from tests.faults import outage
+from tests.faults.steps import Walk
 from tests.faults.storm import Plan, Storm
 from tests.faults.town import town
 from tests.rig.database import Database
@@ -20,7 +22,7 @@ from tests.rig.database import Database
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["storm", "outage"], default="storm")
+    parser.add_argument("what", nargs="?", choices=["storm", "outage", "steps"], default="storm")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--messages", type=int, default=200)
     parser.add_argument("--rooms", type=int, default=20)
@@ -52,6 +54,14 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                 found = await outage.run(made, options.line, options.seconds, options.rooms)
                 print(found.told)
                 return bool(found.verdict.wrong)
+            if options.what == "steps":
+                wrong = False
+                for verb in ("say", "mark", "ring"):
+                    walk = Walk(made, verb)
+                    judged = await walk.run()
+                    print(f"{verb}: died at {len(walk.died)} steps\n{judged}", flush=True)
+                    wrong |= bool(judged.wrong)
+                return wrong
             plan = Plan(options.messages, options.rooms, options.kill_every, options.cut_every,
                         options.workers, options.pause)  # fmt: skip
             made.mind.latency = options.latency

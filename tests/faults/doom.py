@@ -74,14 +74,18 @@ class Doom:
         self._wrap(aiohttp.ClientSession, "_request", lambda a: f"{a[0]} {str(a[1])[:100]}")
         self._wrap(httpx2.AsyncClient, "send", lambda a: f"model {a[0].url}")
         self._wrap(web.Response, "_start", lambda a: f"answer {a[0].path}")
-        replace = os.replace
+        replace, fsync = os.replace, os.fsync
 
         def placed(*args: Any, **named: Any) -> None:
             self.reach(f"file {args[-1]}")
             replace(*args, **named)
             self.reach(f"file {args[-1]} is there")
 
-        os.replace = placed
+        def written(file: int) -> None:
+            fsync(file)
+            self.reach("file written")
+
+        os.replace, os.fsync = placed, written
 
     def _wrap(self, owner: type, name: str, tell: Callable[[tuple[Any, ...]], str]) -> None:
         method = getattr(owner, name)

@@ -69,7 +69,9 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
     taken = await fresh
     await storm._settle()
     peak = max(peak, town.service.memory)
-    return Outage(what, seconds, first, taken, (before, peak), await verdict.judge(town, storm.said))
+    return Outage(
+        what, seconds, first, taken, (before, peak), await verdict.judge(town, storm.said)
+    )
 
 
 class Talk:

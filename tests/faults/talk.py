@@ -18,7 +18,6 @@ TOOLS = '''
 """Two tools with an effect that can be counted: a line in a file for each time that they ran."""
 
 import os
-import time
 
 from memtrix_as.tool import tool
 
@@ -28,8 +27,8 @@ EFFECTS = {effects!r}
 def _took_effect(name, token):
     file = os.open(EFFECTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.write(file, (name + " " + token + chr(10)).encode())
+    os.fsync(file)
     os.close(file)
-    time.sleep(0.002)
 
 
 @tool(harmless=True)
@@ -86,10 +85,10 @@ class Mind:
     wrong: list[str] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Reply:
-        found = TOKEN.search(request.last_user)
+        found = TOKEN.findall(request.last_user)
         if not found:
             return Reply(["Nothing of importance."])  # upkeep and condensing
-        said, token = found.groups()
+        said, token = found[-1]  # one that was given up stands before it
         self.asked[token] += 1
         chance = random.Random(f"{self.seed} {token} {self.asked[token]}")
         after = self.latency * chance.random()

@@ -22,7 +22,7 @@ from tests.faults.relay import Line
 from tests.rig.api import Json
 from tests.rig.database import Database
 from tests.rig.fakeserver import FakeHomeserver
-from tests.rig.settings import DOMAIN, settings, write
+from tests.rig.settings import DOMAIN, MODEL, settings, write
 
 NAME = "memtrix"
 AGENT, HUMAN = f"@{NAME}:{DOMAIN}", f"@ann:{DOMAIN}"
@@ -140,9 +140,7 @@ class Town:
 
 
 @asynccontextmanager
-async def town(
-    folder: Path, database: Database, seed: int, **changes: Any
-) -> AsyncIterator[Town]:
+async def town(folder: Path, database: Database, seed: int, **changes: Any) -> AsyncIterator[Town]:
     """Stands until left; `changes` are settings by their dotted names."""
     registration = {"id": NAME, "as_token": secrets.token_hex(16), "hs_token": secrets.token_hex(16),
                     "sender_localpart": f"_{NAME}_as"}  # fmt: skip
@@ -171,6 +169,7 @@ async def town(
             stack.push_async_callback(line.stop)
         homeserver.service = f"http://127.0.0.1:{lines['pushes'].port}"
         values = _settings(folder, registration, database.dsn, lines, port)
+        values["models"][MODEL]["context"] = 1_000_000  # condensing would only be in the way
         values["embeddings"] = {"model": "hashes", "base_url": vectors.url}
         for key, value in changes.items():
             section, _, name = key.partition(".")

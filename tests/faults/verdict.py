@@ -23,7 +23,8 @@ TABLES = {
         and joined_to is null and not exists (select from turns where turns.id = i.id)""",
     "turns that say nothing": """
         select count(*) from turns t where not exists (
-            select from outbox where turn_id = t.id and kind in ('text', 'notice'))""",
+            select from outbox o where kind in ('text', 'notice')
+            and (o.turn_id = t.id or o.reply_to = t.event_id))""",
     "calls without a result": """
         select count(*) from messages m, jsonb_array_elements(m.calls) call
         where jsonb_typeof(m.calls) = 'array' and not exists (
@@ -68,6 +69,12 @@ TABLES = {
         where v.audience <> p.audience or v.agent <> p.agent""",
 }
 BROKEN_OFF = "*(broken off)*"  # what there was of an answer, above the notice of the failure
+CHATTER = ("permission to run", "I condensed its older part")
+EVIDENCE = (
+    "select * from turns t join inbox i using (id) where i.room_id = $1 order by id",
+    "select * from outbox where room_id = $1 order by id",
+    "select m.* from messages m join sessions s on s.id = session_id where room_id = $1 order by 1",
+)
 REFERENCES = """
     select c.conrelid::regclass::text as child, c.confrelid::regclass::text as parent,
         array(select quote_ident(attname) from unnest(c.conkey) with ordinality k (num, n)
@@ -102,7 +109,8 @@ def rooms(town: Town, said: dict[str, list[str]], verdict: Verdict) -> None:
     for room_id, tokens in said.items():
         ends = [
             answer for answer in town.homeserver.rooms[room_id].messages(lambda s: s == AGENT)
-            if "permission to run" not in answer.text and not answer.text.endswith(BROKEN_OFF)
+            if not any(words in answer.text for words in CHATTER)
+            and not answer.text.endswith(BROKEN_OFF)
         ]  # fmt: skip
         _room(room_id, tokens, ends, verdict)
 
@@ -194,4 +202,15 @@ async def judge(town: Town, said: dict[str, list[str]]) -> Verdict:
     effects(town, verdict)
     if not verdict.answered:
         verdict.wrong.append("nothing was answered at all")
+    await evidence(town, verdict)
     return verdict
+
+
+async def evidence(town: Town, verdict: Verdict) -> None:
+    """Keep what the rooms with something wrong look like, there and in the tables."""
+    found = {room for room in town.homeserver.rooms if any(room in w for w in verdict.wrong)}
+    with (town.folder / "evidence.txt").open("w") as file:
+        for room in sorted(found):
+            print(*town.homeserver.rooms[room].events, sep="\n", file=file)
+            for query in EVIDENCE:
+                print(*await town.database.fetch(query, room), sep="\n", file=file)
