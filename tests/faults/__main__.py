@@ -33,7 +33,9 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=1.0, metavar="S", help="of the model")
     parser.add_argument("--what", dest="line", choices=["database", "homeserver", "model"],
                         default="database", help="of an outage")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=180.0, help="of an outage")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="of an outage; of a storm, if it is to end early"
+    )
     parser.add_argument("--folder", type=Path, help="where to work and leave the logs")
     options = parser.parse_args()
     if options.folder:
@@ -51,7 +53,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
         await database.migrate(folder)
         async with town(folder, database, options.seed) as made:
             if options.what == "outage":
-                found = await outage.run(made, options.line, options.seconds, options.rooms)
+                found = await outage.run(
+                    made, options.line, options.seconds or 180.0, options.rooms
+                )
                 print(found.told)
                 return bool(found.verdict.wrong)
             if options.what == "steps":
@@ -63,7 +67,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                     wrong |= bool(judged.wrong)
                 return wrong
             plan = Plan(options.messages, options.rooms, options.kill_every, options.cut_every,
-                        options.workers, options.pause)  # fmt: skip
+                        options.workers, options.pause, seconds=options.seconds)  # fmt: skip
             made.mind.latency = options.latency
             storm, began = Storm(made, plan), time.monotonic()
             telling = asyncio.create_task(_tell(storm, began))

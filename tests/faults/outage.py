@@ -37,9 +37,10 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
     await town.start()
     await town.ready()
     talks = [Talk(storm, n, await town.chat()) for n in range(rooms)]
-    for each in talks:
+    quiet = Talk(storm, rooms, await town.chat())  # where nothing waits that was said meanwhile
+    for each in (*talks, quiet):
         each.say()
-    await asyncio.gather(*(each.ended() for each in talks))
+    await asyncio.gather(*(each.ended() for each in (*talks, quiet)))
     town.mind.latency = 1.0
     for each in talks:  # their answers come when it is away
         each.say()
@@ -61,8 +62,7 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
     for line in lines:
         line.heal()
     back = time.monotonic()
-    last = Talk(storm, rooms, talks[-1].room) if what == "model" else talks[0]
-    fresh = asyncio.create_task(last.freshly())
+    fresh = asyncio.create_task(quiet.freshly())
     while sum(map(len, storm._ended.values())) == count and time.monotonic() < back + 60:
         await asyncio.sleep(0.02)
     first = time.monotonic() - back

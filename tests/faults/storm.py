@@ -24,6 +24,7 @@ class Plan:
     workers: int = 1
     pause: float = 0.5  # between a room's last answer and what is said next
     burst: int = 3  # messages at most that are said without waiting
+    seconds: float = 0.0  # after which nothing more is said; 0: until all is said
 
 
 @dataclass
@@ -144,7 +145,8 @@ class Storm:
         """A human says things, up to a few at once, and waits for what comes of them."""
         chance = random.Random(f"{self.town.seed} room {number}")
         self.said[room], self._ended[room], self._news[room] = [], set(), asyncio.Event()
-        while len(self.said[room]) < count:
+        until = time.monotonic() + (self.plan.seconds or 10**9)
+        while len(self.said[room]) < count and time.monotonic() < until:
             for _ in range(min(chance.randint(1, self.plan.burst), count - len(self.said[room]))):
                 token = f"r{number}m{len(self.said[room])}"
                 self.said[room].append(token)

@@ -100,7 +100,7 @@ class Verdict:
     def __str__(self) -> str:
         told = [f"{self.answered} answered, {sum(self.errors.values())} told why not,"
                 f" {self.lost} lost, {self.twice} answered twice, {self.disorder} out of order"]  # fmt: skip
-        told += [f"  {count} × {text}" for text, count in self.errors.most_common()]
+        told += [f"  {count} times: {text}" for text, count in self.errors.most_common()]
         return "\n".join([*told, *(f"  WRONG: {what}" for what in self.wrong)])
 
 
