@@ -48,7 +48,7 @@ class Doom:
                 file.write(b"0" * WIDTH)
                 file.flush()
                 self._map = mmap.mmap(file.fileno(), WIDTH)
-            self._names = open(self.steps, "a") if self.steps else None  # noqa: SIM115
+            self._names = open(self.steps, "a") if self.steps else None
             signal.signal(signal.SIGUSR1, self._arm)
             self._watch()
 

@@ -8,6 +8,7 @@ from tests.faults import talk, verdict
 from tests.faults.storm import Plan, Storm
 from tests.faults.town import HUMAN, Town
 from tests.faults.verdict import Verdict
+from tests.rig.waiting import until
 
 SOON = 5.0  # seconds after the return in which work goes on
 
@@ -49,8 +50,8 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
     lines = [town.lines[n] for n in ([what, "pushes"] if what == "homeserver" else [what])]
     for line in lines:
         line.away()
-    until, spoken = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
+    end, spoken = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
         await asyncio.sleep(min(0.5, seconds / 20))
         if spoken < 10 * rooms:
             talks[spoken % rooms].say()
@@ -63,8 +64,7 @@ async def run(town: Town, what: str, seconds: float, rooms: int = 20) -> Outage:
         line.heal()
     back = time.monotonic()
     fresh = asyncio.create_task(quiet.freshly())
-    while sum(map(len, storm._ended.values())) == count and time.monotonic() < back + 60:
-        await asyncio.sleep(0.02)
+    await until(lambda: sum(map(len, storm._ended.values())) > count, "an answer", 60)
     first = time.monotonic() - back
     taken = await fresh
     await storm._settle()

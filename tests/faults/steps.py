@@ -11,6 +11,7 @@ from tests.faults.doom import Doom
 from tests.faults.nursery import Mortal
 from tests.faults.town import AGENT, HUMAN, Town
 from tests.faults.verdict import Verdict
+from tests.rig.waiting import until
 
 PATIENCE = 30.0  # seconds for a turn that was cut to come to its end
 
@@ -70,10 +71,10 @@ class Walk:
 
     async def _ends(self, room: str, token: str) -> None:
         """Wait until the message has its answer, or the process has died."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while self.town.service.alive and not self._ended(room, token):
-                    await asyncio.sleep(0.01)
+        with suppress(AssertionError):  # the verdict tells more
+            await until(
+                lambda: not self.town.service.alive or self._ended(room, token), token, PATIENCE
+            )
 
     def _ended(self, room: str, token: str) -> bool:
         ends = self.town.homeserver.rooms[room].messages(lambda sender: sender == AGENT)

@@ -84,12 +84,12 @@ class Storm:
         self, every: float, work: Callable[[random.Random], Awaitable[None]]
     ) -> None:
         chance, due = random.Random(f"{self.town.seed} {work.__name__}"), time.monotonic()
+        due += chance.expovariate(1 / every)
         while not self._over:
-            due += chance.expovariate(1 / every)
-            while time.monotonic() < due and not self._over:
-                await asyncio.sleep(min(0.1, max(0.0, due - time.monotonic())))
-            if not self._over:
+            if time.monotonic() > due:
                 await work(chance)
+                due += chance.expovariate(1 / every)
+            await asyncio.sleep(0.05)
 
     async def _kill(self, chance: random.Random) -> None:
         """kill -9 for one process, which comes back soon after."""

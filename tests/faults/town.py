@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from tests.faults.relay import Line
 from tests.rig.api import Json
 from tests.rig.database import Database
 from tests.rig.fakeserver import FakeHomeserver
-from tests.rig.settings import DOMAIN, MODEL, settings, write
+from tests.rig.settings import DOMAIN, MODEL, settings, tokens, write
+from tests.rig.waiting import until
 
 NAME = "memtrix"
 AGENT, HUMAN = f"@{NAME}:{DOMAIN}", f"@ann:{DOMAIN}"
@@ -113,12 +113,11 @@ class Town:
         """What all processes have logged."""
         return "\n".join(p.read_text(errors="replace") for p in self.folder.glob("*.log"))
 
-    async def chat(self, *humans: str) -> str:
+    async def chat(self) -> str:
         """A room of a human with the agent, which has come in."""
         room = self.homeserver.make_room(HUMAN, AGENT)
-        async with asyncio.timeout(30):
-            while self.homeserver.rooms[room].membership(AGENT) != "join":
-                await asyncio.sleep(0.01)
+        seen = self.homeserver.rooms[room]
+        await until(lambda: seen.membership(AGENT) == "join", f"the agent in {room}", 30)
         return room
 
     def heal(self) -> None:
@@ -142,8 +141,7 @@ class Town:
 @asynccontextmanager
 async def town(folder: Path, database: Database, seed: int, **changes: Any) -> AsyncIterator[Town]:
     """Stands until left; `changes` are settings by their dotted names."""
-    registration = {"id": NAME, "as_token": secrets.token_hex(16), "hs_token": secrets.token_hex(16),
-                    "sender_localpart": f"_{NAME}_as"}  # fmt: skip
+    registration = {**tokens(NAME), "sender_localpart": f"_{NAME}_as"}
     async with AsyncExitStack() as stack:
         homeserver = FakeHomeserver(registration, DOMAIN)
         mind, vectors = talk.Mind(seed), Vectors()

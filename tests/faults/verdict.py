@@ -1,4 +1,4 @@
-"""What must hold after a run, seen from outside: homeserver, model, disk, and the tables at rest."""
+"""What must hold after a run, seen from outside: homeserver, model, disk, tables at rest."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,8 @@ from tests.rig.timeline import Answer
 # What is left undone, or hangs on nothing. Each query counts what must not be there.
 TABLES = {
     "inbox rows left undone": "select count(*) from inbox where done_at is null",
-    "outbox rows left unsent": "select count(*) from outbox where sent_at is null and failed is null",
+    "outbox rows left unsent": """
+        select count(*) from outbox where sent_at is null and failed is null""",
     "outbox rows that could not be sent": "select count(*) from outbox where failed is not null",
     "turns left open": "select count(*) from turns where state in ('running', 'parked')",
     "questions left open": "select count(*) from approvals where state = 'open'",
@@ -78,7 +79,8 @@ EVIDENCE = (
 REFERENCES = """
     select c.conrelid::regclass::text as child, c.confrelid::regclass::text as parent,
         array(select quote_ident(attname) from unnest(c.conkey) with ordinality k (num, n)
-              join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.num order by n) as ours,
+              join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.num order by n)
+            as ours,
         array(select quote_ident(attname) from unnest(c.confkey) with ordinality k (num, n)
               join pg_attribute a on a.attrelid = c.confrelid and a.attnum = k.num order by n)
             as theirs
@@ -98,8 +100,10 @@ class Verdict:
     disorder: int = 0
 
     def __str__(self) -> str:
-        told = [f"{self.answered} answered, {sum(self.errors.values())} told why not,"
-                f" {self.lost} lost, {self.twice} answered twice, {self.disorder} out of order"]  # fmt: skip
+        told = [
+            f"{self.answered} answered, {sum(self.errors.values())} told why not,"
+            f" {self.lost} lost, {self.twice} answered twice, {self.disorder} out of order"
+        ]
         told += [f"  {count} times: {text}" for text, count in self.errors.most_common()]
         return "\n".join([*told, *(f"  WRONG: {what}" for what in self.wrong)])
 
