@@ -124,6 +124,8 @@ class App:
         management = Management(pool, engine.client, config, engine.directory.world())
         engine.beside(management.keep())
         catch_up = CatchUp(config, engine.client, engine.store, pool)
+        # Where the way between us was cut, it could not reach us either.
+        engine.client.returned = port.refused.set
         while True:
             port.taken.clear()
             await catch_up.run(await agents.load(pool))
@@ -133,8 +135,8 @@ class App:
                     break
                 await catch_up.run(await agents.load(pool), again=True)
             await port.refused.wait()
-            # What we refused while the database was away is sent again late, or with the next
-            # event only (Conduit), unless we ask for it.
+            # What we refused while the database was away, or what could not reach us, is sent
+            # again late, or with the next event only (Conduit), unless we ask for it.
             await reachable(pool)
             port.refused.clear()
 

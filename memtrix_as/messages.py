@@ -144,6 +144,7 @@ class OutgoingFile:
 # What is no room of the homeserver has an id that begins with one of these.
 AMONG_AGENTS = "~"  # agents ask each other
 AT_TERMINAL = ">"  # somebody sits at a terminal
+BROKEN_OFF = "\n\n*(broken off)*"  # below what there was of an answer that did not end
 
 
 @dataclass(frozen=True, slots=True)

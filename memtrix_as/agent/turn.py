@@ -28,7 +28,7 @@ from memtrix_as.memory.company import Companies, Company
 from memtrix_as.memory.persona import Persona
 from memtrix_as.memory.recall import Recollection, reminder
 from memtrix_as.memory.search import Hit
-from memtrix_as.messages import Delta, Incoming, Message, Reply, ToolCall, ToolSpec
+from memtrix_as.messages import BROKEN_OFF, Delta, Incoming, Message, Reply, ToolCall, ToolSpec
 from memtrix_as.tool import Human, ToolContext
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ TOO_OLD = "This message reached me {hours:.0f} hours late, so I leave it unanswe
 TOO_SLOW = "I gave up after {seconds:.0f} seconds without an answer from the model."
 EMPTY = "The model returned an empty answer. Ask again, or put it differently."
 MOST_SEEN = 8  # pictures that a model is shown
-BROKEN_OFF = "\n\n*(broken off)*"
 
 
 async def answer(means: Means, item: Item, lease: Lease) -> bool:

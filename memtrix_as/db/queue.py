@@ -36,6 +36,9 @@ HEARTBEAT = 2.0  # seconds
 STALLED = 7.0  # seconds without a heartbeat after which a worker counts as dead
 GUARD = 3.0  # seconds between two looks for dead workers; a lost connection shows at once
 
+# The library waits twice as long after each try: minutes, once the database was away for some.
+RECONNECT = 1.0  # seconds after which its tries begin anew
+
 # Two-key advisory locks: this class, and the worker's id.
 WORKER_LOCKS = 0x4D58
 
@@ -168,6 +171,8 @@ class Queue:
                 max_size=4,
                 pool_factory=_pool_without_checks,
                 configure=_configure,
+                reconnect_timeout=RECONNECT,
+                reconnect_failed=_reconnect,
             )
         )
         self._jobs = self._app.job_manager = _Jobs(self._app.connector)
@@ -269,6 +274,10 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     # database forgets is rung again from inbox and outbox, so it need not wait for the disk.
     await connection.set_autocommit(True)
     await connection.execute("set synchronous_commit = off")
+
+
+async def _reconnect(pool: AsyncConnectionPool) -> None:
+    await pool.check()
 
 
 def _pool_without_checks(**options: Any) -> AsyncConnectionPool:

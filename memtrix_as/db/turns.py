@@ -9,7 +9,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
-from memtrix_as.messages import Message, Place, Usage
+from memtrix_as.messages import BROKEN_OFF, Message, Place, Usage
 
 End = Literal["done", "failed"]
 
@@ -209,11 +209,12 @@ async def give_up(connection: Connection, item_id: int, error: str) -> None:
     await connection.execute(
         """
         insert into outbox (turn_id, lane, room_id, agent, thread, kind, text, replaces)
-        select d.turn_id, d.lane, d.room_id, d.agent, d.thread, 'text', d.text, d.id
+        select d.turn_id, d.lane, d.room_id, d.agent, d.thread, 'text', d.text || $2, d.id
         from outbox d join turns t on t.id = d.turn_id
         where d.turn_id = $1 and d.kind = 'draft' and t.state = 'running'
         """,
         item_id,
+        BROKEN_OFF,
     )
     await connection.execute(
         "update turns set state = 'failed', error = $2, ended_at = now() where id = $1",

@@ -30,10 +30,11 @@ CONNECTIONS = 200  # to the homeserver, at once
 REQUEST_TIMEOUT = 30.0  # seconds
 UPLOAD_TIMEOUT = 300.0  # seconds
 NO_TOTAL = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)  # seconds
-AWAY = {0, 401, 429, 502, 503, 504}
-"""Statuses that say nothing about the request; 502 is a proxy before a server that is away."""
+UNREACHED = {0, 502, 503, 504}  # 502 is a proxy before a server that is away
+AWAY = UNREACHED | {401, 429}
+"""Statuses that say nothing about the request."""
 TRIES = 24  # of a request that the server is there for and fails at: some four minutes
-LONGEST_WAIT = 10.0  # seconds between two tries while the homeserver is away
+LONGEST_WAIT = 3.0  # seconds between two tries while the homeserver is away
 RETRYABLE = {0, 401, 408, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524}
 """Statuses after which the same request may succeed; 401 is a registration being replaced."""
 
@@ -55,6 +56,9 @@ class Client:
         self._http = http
         self._server = homeserver.address
         self._token = service.as_token
+        self._away = False
+        self.returned: Callable[[], None] = lambda: None
+        """Called when the homeserver answers again, after it could not be reached."""
         self._api = AppServiceAPI(
             homeserver.address,
             UserID(f"@{service.bot_username}:{homeserver.domain}"),
@@ -75,7 +79,15 @@ class Client:
     ) -> Any:
         """The response's JSON; HomeserverError says whether another try makes sense."""
         api = self._api.user(UserID(user))
-        return await _call(api, method, path, content, query, timeout)
+        try:
+            answer = await _call(api, method, path, content, query, timeout)
+        except HomeserverError as exc:
+            self._away = self._away or exc.status in UNREACHED
+            raise
+        if self._away:
+            self._away = False
+            self.returned()
+        return answer
 
     async def last_events(self, user: str, room_id: str, count: int) -> list[dict[str, Any]]:
         """The newest events of a room, newest first, as `user` may see them."""

@@ -175,6 +175,15 @@ async def test_an_item_is_handled_once(pool: Pool) -> None:
     assert await pool.fetchval("select state from turns where id = $1", turn.id) == "failed"
 
 
+async def test_what_is_given_up_shows_that_its_answer_was_broken_off(pool: Pool) -> None:
+    item, _, turn = await begun(pool)
+    await outbox.draft(pool, LANE, PLACE, turn.id, "Half an ans", None)
+    async with pool.acquire() as connection, connection.transaction():
+        await turns.give_up(connection, item.id, "tired")
+    texts = await pool.fetch("select text from outbox where kind = 'text'")
+    assert [row["text"] for row in texts] == ["Half an ans\n\n*(broken off)*"]
+
+
 @pytest.mark.parametrize(("budget", "fitting"), [(30, 3), (65, 6), (10_000, 11)])
 async def test_a_session_is_loaded_within_its_budget(pool: Pool, budget: int, fitting: int) -> None:
     *_, turn = await begun(pool)
