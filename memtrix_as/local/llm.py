@@ -10,6 +10,8 @@ import threading
 
 import xllamacpp
 
+from memtrix_as.local.small_model import NAME
+
 CONTEXT = 8192  # tokens: what SmolLM2 was trained with
 
 
@@ -17,6 +19,7 @@ def serve(model: str, port: int) -> None:
     """Answer until SIGTERM."""
     settings = xllamacpp.CommonParams()
     settings.model.path = model
+    settings.model_alias = {NAME}  # what it is called in the list of models
     settings.hostnames = ["127.0.0.1"]
     settings.port = port
     settings.n_ctx = CONTEXT
