@@ -16,6 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from memtrix_as.config import child_environment
+from memtrix_as.doctor.database import VECTOR
 from memtrix_as.local import healthy
 from memtrix_as.local.child import spawn
 from memtrix_as.local.ports import free_port
@@ -135,6 +136,11 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
     assert {service["image"] for service in services.values() if "build" in service} == {
         "memtrix-as:local"
     }
+
+
+def test_the_database_is_as_new_as_the_doctor_wants(services: dict[str, Any]) -> None:
+    version = re.match(r"pgvector/pgvector:(\d+)\.(\d+)\.(\d+)-pg", services["postgres"]["image"])
+    assert version and tuple(map(int, version.groups())) >= VECTOR
 
 
 def test_every_service_is_hardened_and_limited(services: dict[str, Any]) -> None:

@@ -59,7 +59,9 @@ def context(folder: Path) -> None:
         kept = True
         for rule in rules:
             pattern = rule.lstrip("!").removeprefix("**/")
-            tops = {name, name.split("/")[0], Path(name).name}
+            tops = {name, name.split("/")[0]}
+            if "**/" in rule:  # else it is of the topmost folder only
+                tops |= set(name.split("/"))
             if any(fnmatch.fnmatch(top, pattern) for top in tops):
                 kept = rule.startswith("!")
         if kept and (ROOT / name).exists():
