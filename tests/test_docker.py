@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,16 @@ def test_the_dockerfile_is_what_it_promises() -> None:
     (packages,) = re.findall(r"--no-install-recommends ([\w ]+?) +&&", found_run(last))
     assert packages == "tini"  # no curl, no wget, no git
     assert "download.pytorch.org/whl/cpu" in " ".join(step.text for step in build)
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    linter = shutil.which("hadolint", path=beside)
+    assert linter, "pip install -e '.[test]' brings it"
+    told = subprocess.run(
+        [linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout
 
 
 def found_run(stage: list[Step]) -> str:

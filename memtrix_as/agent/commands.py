@@ -41,6 +41,7 @@ In Element, which keeps `/` for itself, write `!help` and so on. Everything else
 read: just write."""
 
 
+NOTING = 1.0  # seconds that the figures of calls that have just ended are waited for
 TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
 
 
@@ -118,6 +119,7 @@ async def _approvals(call: _Call) -> str:
 
 
 async def _status(call: _Call) -> str:
+    await call.means.models.settle(NOTING)
     agent = await agents.get(call.connection, call.item.agent)
     figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))
