@@ -17,6 +17,7 @@ from memtrix_as.settings.budgets import Budget as Budget
 from memtrix_as.settings.budgets import Budgets as Budgets
 from memtrix_as.settings.budgets import Price as Price
 from memtrix_as.settings.fields import REST, SECRET, Reader
+from memtrix_as.settings.logs import about as about
 
 Role = Literal["none", "user", "admin"]
 UTC = ZoneInfo("UTC")

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,11 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
     }
 
 
+def test_the_database_is_as_new_as_the_doctor_wants(services: dict[str, Any]) -> None:
+    version = re.match(r"pgvector/pgvector:(\d+)\.(\d+)\.(\d+)-pg", services["postgres"]["image"])
+    assert version and tuple(map(int, version.groups())) >= VECTOR
+
+
 def test_every_service_is_hardened_and_limited(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
@@ -240,6 +246,16 @@ def test_the_dockerfile_is_what_it_promises() -> None:
     (packages,) = re.findall(r"--no-install-recommends ([\w ]+?) +&&", found_run(last))
     assert packages == "tini"  # no curl, no wget, no git
     assert "download.pytorch.org/whl/cpu" in " ".join(step.text for step in build)
+
+
+def test_the_dockerfile_passes_its_linter() -> None:
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    linter = shutil.which("hadolint", path=beside)
+    assert linter, "pip install -e '.[test]' brings it"
+    told = subprocess.run(
+        [linter, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stdout
 
 
 def found_run(stage: list[Step]) -> str:

@@ -1,5 +1,6 @@
 """The log's form, and how exceptions are told without what they quote."""
 
+import asyncio
 import io
 import json
 import logging
@@ -7,7 +8,7 @@ import logging
 import pytest
 
 from memtrix_as.errors import ModelRefused, ToolError
-from memtrix_as.settings.logs import DiscreetFilter, JsonFormatter, told
+from memtrix_as.settings.logs import DiscreetFilter, JsonFormatter, about, told
 from memtrix_as.settings.secrets import RedactingFilter, Redactor
 
 WORD = "zzsecretword"
@@ -81,3 +82,26 @@ def test_what_a_server_said_is_left_out() -> None:
     refused.said = WORD
     assert told(refused) == "The server refused. It said: (…)"
     assert told(ToolError("There is no tool")) == "There is no tool"
+
+
+async def test_a_line_says_what_it_is_about(log: logging.Logger) -> None:
+    async def work(room: str) -> None:
+        with about(room=room, event=None):
+            await asyncio.sleep(0)  # the other one begins
+            log.info("in it")
+            await asyncio.create_task(further())
+
+    async def further() -> None:
+        with about(agent="dennis"):
+            log.info("further in")
+
+    await asyncio.gather(work("!one"), work("!two"))
+    log.info("after it")
+    told = [(x["message"], x.get("room"), x.get("agent"), "event" in x) for x in lines(log)]
+    assert told == [
+        ("in it", "!one", None, False),
+        ("in it", "!two", None, False),
+        ("further in", "!one", "dennis", False),
+        ("further in", "!two", "dennis", False),
+        ("after it", None, None, False),
+    ]

@@ -45,6 +45,7 @@ SLIP = (
     "Did you mean `/{meant}`? There is no `/{name}`, so nothing was done. If it was for me to "
     "read, begin it with another word."
 )
+NOTING = 1.0  # seconds that the figures of calls that have just ended are waited for
 TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
 
 
@@ -125,6 +126,7 @@ async def _approvals(call: _Call) -> str:
 
 
 async def _status(call: _Call) -> str:
+    await call.means.models.settle(NOTING)
     agent = await agents.get(call.connection, call.item.agent)
     figures = await sessions.status(call.connection, agent.name, call.item.room_id)
     waiting = await inbox.depth(call.connection, inbox.turns(agent.name, call.item.room_id))

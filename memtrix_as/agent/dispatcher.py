@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from memtrix_as.agent import errand, retries
+from memtrix_as.config import about
 from memtrix_as.db import consultations, inbox, outbox, queue, turns
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Pool
@@ -48,8 +49,10 @@ class Dispatcher:
             if item is None or item.unsent:  # left there by a crash, or by a stopped turn
                 await self._chat.deliver(lane)
             while item:
-                await self._handle(item, lease)
-                await self._chat.deliver(lane)
+                with about(room=item.room_id, agent=item.agent, kind=item.kind, item=item.id,
+                           event=item.event_id):  # fmt: skip
+                    await self._handle(item, lease)
+                    await self._chat.deliver(lane)
                 if crowded():
                     await queue.wake(self._pool, lane)
                     return

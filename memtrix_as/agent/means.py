@@ -54,6 +54,9 @@ class Models(Protocol):
 
     def get(self, name: str, account: Account) -> NamedModel: ...
 
+    async def settle(self, patience: float) -> None:
+        """Wait until what ended calls took is noted, but not longer than this."""
+
 
 @dataclass(frozen=True)
 class Means:

@@ -80,6 +80,11 @@ class Meter:
             task.cancel()
         await asyncio.gather(*self._writing, return_exceptions=True)
 
+    async def settle(self, patience: float) -> None:
+        """Wait until what ended calls took is noted, in place of guesses; so many seconds."""
+        if self._writing:
+            await asyncio.wait(set(self._writing), timeout=patience)
+
     def limits(self, model: Model, account: Account) -> tuple[Limit, ...]:
         """The limits that a call falls under; those of money only where it may cost some."""
         found = budget.limits(self.config.budgets, account.place.agent, account.name)

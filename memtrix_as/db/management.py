@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memtrix_as.db import inbox, outbox, queue
 from memtrix_as.db.pool import Connection, Pool
+from memtrix_as.messages import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,20 @@ async def none(pool: Pool) -> None:
     await pool.execute("delete from management")
 
 
-async def invited(pool: Pool, users: Sequence[str]) -> None:
-    """Note that these were asked in, or were in already."""
-    await pool.execute(
-        "update management set invited = array(select distinct unnest(invited || $1::text[]))",
-        list(users),
-    )
+async def invited(pool: Pool, users: Sequence[str], agent: str = "", greeting: str = "") -> None:
+    """Note that these were asked in, or were in already; the agent greets the first of all."""
+    async with pool.acquire() as connection, connection.transaction():
+        room_id = await connection.fetchval(
+            "select room_id from management where invited = '{}' for update"
+        )
+        await connection.execute(
+            "update management set invited = array(select distinct unnest(invited || $1::text[]))",
+            list(users),
+        )
+        if room_id and greeting:
+            lane = inbox.turns(agent, room_id)
+            await outbox.say(connection, lane, Place(room_id, agent), greeting, kind="text")
+            await queue.wake(connection, lane)
 
 
 async def tell_once(connection: Connection, room_id: str, user_id: str) -> bool:

@@ -18,7 +18,7 @@ CONTENT = {
     "turns": ("turn", "select count(*) from turns"),
     "inbox": ("message", "select count(*) from inbox where kind = 'message'"),
     "journal_entries": ("journal entry", "select count(*) from journal_entries"),
-    "passages": ("passage of memory", "select count(*) from passages"),
+    "passages": ("remembered passage", "select count(*) from passages"),
     "persona_versions": (
         "persona text", "select count(*) from persona_versions where author <> 'template'",
     ),

@@ -19,6 +19,10 @@ START = (
     "start PostgreSQL, or correct the address in appservice.database: "
     "postgresql://user:password@host:5432/name"
 )
+PASSWORD = (
+    "correct the password in appservice.database (postgresql://user:password@host:5432/name), or "
+    "give that user this one: alter role … password '…'"
+)
 INSTALL = "pip install 'memtrix-as[embedded]', or set appservice.database to postgresql://…"
 
 
@@ -44,7 +48,7 @@ class Database:
         except LocalPartError as exc:
             raise Ailing(str(exc), "do what it says; its log is in data_directory") from exc
         except DatabaseError as exc:
-            raise Ailing(str(exc), START) from exc
+            raise Ailing(str(exc), PASSWORD if "password" in str(exc) else START) from exc
         self._stack.push_async_callback(self.pool.close)
         postgres, _ = await overview.parts(self.pool)
         if int(re.match(r"\d+", postgres)[0]) < OLDEST:  # type: ignore[index]

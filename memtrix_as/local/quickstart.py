@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from memtrix_as.errors import LocalPartError, MemtrixError
 from memtrix_as.local.child import Child, spawn
@@ -240,7 +241,7 @@ def _show(place: Installation, homeserver: DevSynapse, model: str, voice: Voice)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, text in rows.items():
-        table.add_row(name, text)
+        table.add_row(name, Text(text))  # else what stands in [ ] would be taken for a style
     voice.console.print(Panel(table, title="Memtrix is running", border_style="green"))
 
 

@@ -21,6 +21,13 @@ log = logging.getLogger(__name__)
 
 NAME = "Memtrix management"
 TOPIC = "Administrators give orders to Memtrix here. Type help to see them."
+GREETING = """\
+I am {name}. In this room I take orders from my administrators; to talk with me, invite `{bot}` to \
+another room.
+
+Write `help` to see all that I do here, and `help agent` to see examples.
+
+To begin: `status` shows how I am, `models` what I think with, `agents` who works with me."""
 POWER = 50  # of administrators: they can ask others in and out, and not switch on encryption
 STATE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("m.room.history_visibility", {"history_visibility": "invited"}),
@@ -233,7 +240,9 @@ class Management:
             except HomeserverError as exc:
                 log.warning("%s cannot be asked into %s: %s", admin, self._alias, exc)
                 continue
-            await management.invited(self._pool, [admin])
+            # Not before: what is said earlier they could not read.
+            greeting = GREETING.format(name=self._config.main_agent.name, bot=self._bot)
+            await management.invited(self._pool, [admin], self._world.main, greeting)
         present = [a for a in admins if state.members.get(a) in ("join", "invite")]
         if set(present) - set(known.invited):
             await management.invited(self._pool, present)

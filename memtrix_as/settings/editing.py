@@ -12,11 +12,16 @@ from memtrix_as.settings import document
 AFTER = 2  # where ruamel keeps what follows a value, comments up to the next key included
 
 
-def merged(text: str, changes: Mapping[str, Any], whole: Collection[str] = ()) -> str:
-    """`text` with the changes put in; a section in `whole` ends with just the keys given for it."""
+def merged(
+    text: str, changes: Mapping[str, Any], whole: Collection[str] = (), *, exact: bool = False
+) -> str:
+    """`text` with the changes put in; a section in `whole` ends with just the keys given for it.
+
+    `exact`: so does all of it.
+    """
     yaml = document.round_trip(text)
     node = yaml.load(text)
-    _merge(node, changes, whole, exact=False)
+    _merge(node, changes, whole, exact)
     out = StringIO()
     yaml.dump(node, out)
     return out.getvalue()

@@ -6,6 +6,8 @@ import logging.config
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -25,6 +27,20 @@ TELLING = (
     RecursionError, MemoryError,
 )  # fmt: skip
 HIDDEN = "(what it says may quote a conversation; the level DEBUG shows it)"
+
+# What is worked on; whatever task is begun meanwhile has it too.
+_about: ContextVar[Mapping[str, object]] = ContextVar("about")
+
+
+@contextmanager
+def about(**facts: object) -> Iterator[None]:
+    """Have what is logged meanwhile say what it is about, as fields of JSON: room, agent …"""
+    known = {name: fact for name, fact in facts.items() if fact is not None}
+    token = _about.set({**_about.get({}), **known})
+    try:
+        yield
+    finally:
+        _about.reset(token)
 
 
 def setup(settings: Mapping[str, Any], redact: Redactor, to: TextIO | None = None) -> None:
@@ -64,7 +80,7 @@ def _handler(kind: str, to: TextIO | None) -> logging.Handler:
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON for each record: time, level, logger, message, exception."""
+    """A line of JSON for each record: time, level, logger, message, what it is about, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -72,6 +88,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
+            **_about.get({}),
         }
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)

@@ -159,6 +159,7 @@ class Answers:
     ) -> str:
         found = self._find(key)
         if isinstance(found, dict | list):
+            self._used.add(tuple(key))
             found = json.dumps(found)
         answer = default if found is None else str(found)
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,8 +11,8 @@ from memtrix_as.agent import questions
 from memtrix_as.db import inbox, outbox, terminal
 from memtrix_as.db.outbox import Row
 from memtrix_as.db.pool import DOWN, Pool
-from memtrix_as.errors import AttachmentError
 from memtrix_as.messages import AT_TERMINAL, Place
+from memtrix_as.terminal import enclosing
 
 # C0 but for tab and newline, DEL, C1; and what turns the direction of writing.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -61,8 +61,9 @@ class TerminalChat:
         return None  # nothing is said here that we did not keep
 
     async def download(self, place: Place, source: str) -> AsyncGenerator[bytes, None]:
-        raise AttachmentError("nothing can be sent from a terminal")
-        yield b""
+        async with aclosing(enclosing.pieces(source)) as read:
+            async for piece in read:
+                yield piece
 
     def post(self, lane: str) -> None:
         self.soon(self.deliver(lane))

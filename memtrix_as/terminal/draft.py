@@ -82,7 +82,7 @@ class Draft:
     def text(self) -> str:
         """config.yaml with its comments; a new one is made of the example."""
         start = _fresh(self.settings) if self.new else self._before
-        return editing.merged(start, self.settings, WHOLE)
+        return editing.merged(start, self.settings, WHOLE, exact=not self.new)
 
 
 def _fresh(settings: Mapping[str, Any]) -> str:

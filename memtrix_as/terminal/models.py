@@ -18,6 +18,7 @@ from memtrix_as.messages import Delta, Message
 from memtrix_as.providers import catalog
 from memtrix_as.providers.base import BaseProvider
 from memtrix_as.settings import checks
+from memtrix_as.terminal import spending
 from memtrix_as.terminal.asking import Check, Key, anything, needed
 from memtrix_as.terminal.wizard import Wizard
 
@@ -31,6 +32,7 @@ FLAGS = {
     "vision": ("Can it see pictures?", False),
     "tools": ("Can it call tools?", True),
 }
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 KEPT, AGAIN, DROPPED = "keep", "again", "drop"
 
 
@@ -47,10 +49,32 @@ async def providers(wizard: Wizard) -> None:
     found = catalog.discover(draft.path.parent / path for path in directories)
     for broken in found.broken:
         asker.say(f"{broken.where} cannot be used: {broken.why}", "yellow")
-    if have:
-        asker.say(f"There are: {', '.join(have)}.")
+    for name in _removed(wizard, "providers", have):
+        del have[name]
+        used = draft.get("models", default={})
+        for model in [m for m, section in used.items() if section.get("provider") == name]:
+            del used[model]
+            asker.say(f"Without {name} there is no {model}.", "yellow")
     for given in asker.names(("providers",), "Set up another provider?", bool(have)):
         await _provider(wizard, found.kinds, given)
+
+
+def _removed(wizard: Wizard, what: str, have: Mapping[str, Any]) -> list[str]:
+    """Which of those that there are the human takes out."""
+    asker = wizard.asker
+    if not have:
+        return []
+    asker.say(f"There are: {', '.join(have)}.")
+
+    def check(text: str) -> str:
+        unknown = [name for name in _NAME.findall(text) if name not in have]
+        if unknown:
+            raise ValueError(f"there is no {unknown[0]} to take out")
+        return text
+
+    question = f"Take {what} out? Their names, or nothing to keep all"
+    text = asker.text(("remove", what), question, "", check)
+    return list(dict.fromkeys(_NAME.findall(text)))
 
 
 async def _provider(wizard: Wizard, kinds: Kinds, given: str) -> None:
@@ -87,7 +111,7 @@ def _told(kind: type[BaseProvider]) -> str:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
+    if not _NAME.fullmatch(text):
         raise ValueError("found {found}, expected letters, digits and . _ - only")
     return text
 
@@ -226,8 +250,8 @@ def _built(wizard: Wizard, name: str, section: Mapping[str, Any], kinds: Kinds) 
 async def models(wizard: Wizard) -> None:
     asker, draft = wizard.asker, wizard.draft
     have = draft.get("models", default={})
-    if have:
-        asker.say(f"There are: {', '.join(have)}.")
+    for name in _removed(wizard, "models", have):
+        del have[name]
     for given in asker.names(("models",), "Set up another model?", bool(have)):
         await _model(wizard, given)
     names = draft.get("models")
@@ -262,6 +286,7 @@ async def _model(wizard: Wizard, given: str) -> None:
         }
         old = {"temperature": 0.7} | old
         section = old | {"provider": provider, "model": model, "context": int(context)} | flags
+        section = spending.priced(asker, (*at, "price"), section, draft.get("providers", provider))
         why = await _try_model(wizard, name, section) if wizard.tries else ""
         if why:
             asker.say(why, "yellow")

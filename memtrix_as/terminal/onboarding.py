@@ -12,7 +12,7 @@ from rich.table import Table
 
 from memtrix_as import config
 from memtrix_as.errors import ConfigError, MemtrixError
-from memtrix_as.terminal import models, people, surroundings
+from memtrix_as.terminal import models, people, spending, surroundings
 from memtrix_as.terminal.asking import Answers, Asker, Terminal, interruptible
 from memtrix_as.terminal.draft import Draft
 from memtrix_as.terminal.wizard import Wizard
@@ -23,6 +23,7 @@ STEPS: dict[str, tuple[str, Step]] = {
     "agent": ("The agent", people.agent),
     "providers": ("Where language models run", models.providers),
     "models": ("Models", models.models),
+    "budgets": ("What may be spent in a day", spending.budgets),
     "homeserver": ("Where you talk to it", people.homeserver),
     "people": ("People", people.people),
     "search": ("Web search", surroundings.search),
@@ -105,6 +106,8 @@ class _Run:
         skipped = {
             "homeserver": ("homeserver", "channel", "appservice"),
             "people": ("user", "others"),
+            "providers": ("providers", "provider_directories"),
+            "models": ("models", "model"),
         }
         names = {n for step in self._options.skip for n in skipped.get(step, (step,))}
         names |= (
@@ -128,6 +131,7 @@ class _Run:
             "It uses": draft.get("main_agent", "model"),
             "Homeserver": f"{draft.get('homeserver', 'address')} "
             f"({draft.get('homeserver', 'software', default='conduit')})",
+            "In a day": spending.told(draft.get("budgets", default={})),
             "People": ", ".join(f"{w}: {r}" for w, r in draft.get("permissions").items()),
             "Web search": draft.get("search", "searxng_url") or "none",
             "Embeddings": draft.get("embeddings", "model") or "as by default",

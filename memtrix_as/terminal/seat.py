@@ -109,7 +109,8 @@ async def taken(
         again = [Shown("question", agent.display_name, typed(text), n) for n, text in asked]
         keeper = Keeper(pool, dsn, config)
         means = await _means(config, pool, stack, chat, keeper, directory)
-        door = Door(pool, directory, room_id, wanted.human)
+        most = config.limits.attachment_size * 1_000_000
+        door = Door(pool, directory, room_id, wanted.human, most)
         await _work(config, dsn, stack, means, keeper, door, directory)
         if not wanted.passing:
             keeper.start()

@@ -162,7 +162,7 @@ async def test_no_database(patient: Patient) -> None:
 async def test_a_wrong_password(patient: Patient, database: Database) -> None:
     password = database.dsn.split(":")[2].split("@")[0]
     patient.set("appservice.database", database.dsn.replace(password, "hunter2hunter2"))
-    found = await patient.fault("database", says="password", fix="appservice.database")
+    found = await patient.fault("database", says="password", fix="correct the password in")
     assert "hunter2" not in found.found + found.fix
 
 

@@ -28,6 +28,8 @@ async def test_the_room_is_made_and_its_administrators_asked_in(office: Chat, st
     assert content["m.room.power_levels"]["invite"] == 50
     assert content["m.room.name"]["name"] and content["m.room.topic"]["topic"]
     assert "m.room.encryption" not in content
+    greeting = await office.reply()
+    assert "`help`" in greeting and stage.agent in greeting
     assert "`agent create" in await types(office, "help")
 
 
@@ -45,7 +47,7 @@ async def test_it_is_found_again_and_nobody_is_asked_twice(
     assert "running for" in await types(office, "status")
     rooms = [call for call in stage.door.calls if call.matches("POST .*createRoom")]
     invites = [call.json["user_id"] for call in stage.door.calls if call.matches("/invite$")]
-    assert len(rooms) == 1
+    assert len(rooms) == 1 and len(office.replies()) == 1  # greeted once
     assert invites == [office.human.user_id, ben.user_id]
 
 

@@ -80,8 +80,13 @@ async def answer_all(keys: Keys, model: ScriptedModel, address: str) -> None:
     await keys.type("Tokens of context", "12", "4096")
     for question in ("think first", "see pictures", "call tools"):
         await keys.type(question, "")
+    await keys.type("US dollars for a million tokens in, and out", "cheap", "0.1 0.5")
     await keys.sees("small: Good day from the model.")
     await keys.type("Set up another model?", "")
+    await keys.type("Limit what may be spent in a day?", "y")
+    await keys.type("US dollars at most, of all agents together", "lots", "2.5")
+    for question in ("Tokens at most, of all", "US dollars at most, of each", "Tokens at most, of"):
+        await keys.type(question, "")
     await keys.type("Number or name [matrix]", "1")
     await keys.type("Number or name [conduit]", "synapse")
     await keys.type("Its name, what follows the colon", "http://x", "hs.test")
@@ -108,7 +113,8 @@ async def test_by_keys(tmp_path: Path, model: ScriptedModel, door: Door, keys: K
     for why in (
         "would not be taken for a person's name", "expected a Matrix user name",
         "expected a number from 1 to 3", "expected letters, digits", "expected a web address",
-        "Expected y or n", "box does not list wrong", "expected a number of tokens",
+        "Expected y or n", "expected two numbers", "expected US dollars",
+        "box does not list wrong", "expected a number of tokens",
         "expected the homeserver's name", "does not answer", "begins with postgresql://",
         "Is empty", "is the agent's own name", "expected a time zone",
     ):  # fmt: skip
@@ -121,6 +127,8 @@ async def test_by_keys(tmp_path: Path, model: ScriptedModel, door: Door, keys: K
     assert written["providers"]["box"]["api_key"] == "$BOX_API_KEY"
     assert written["permissions"] == {"*": "none", "hs.test": "none", "@ann:hs.test": "admin"}
     assert written["models"]["small"]["context"] == 4096
+    assert written["models"]["small"]["price"] == {"input": 0.1, "output": 0.5}
+    assert written["budgets"] == {"cost_per_day": 2.5}
     secret = tmp_path / "secrets/BOX_API_KEY"
     assert secret.read_text().strip() == KEY and secret.stat().st_mode & 0o777 == 0o600
     for name in ("config.yaml", "registration.yaml"):
@@ -251,7 +259,9 @@ def test_steps_can_be_left_out_of_a_second_run(answers: Answers) -> None:
     assert answers.run("--no-tests") == 0
     first = answers.config.read_text()
     answers.given = {"timezone": "Asia/Tokyo"}
-    skipped = ("agent", "providers", "models", "homeserver", "people", "search", "embeddings")
+    skipped = (
+        "agent", "providers", "models", "budgets", "homeserver", "people", "search", "embeddings",
+    )  # fmt: skip
     assert answers.run(*(f"--skip={step}" for step in skipped), "--no-tests") == 0
     line = "timezone: Europe/Berlin"
     assert answers.config.read_text() == first.replace(line, "timezone: Asia/Tokyo")
@@ -329,7 +339,16 @@ async def test_an_account_whose_password_is_made(
     answers.given["user"] = user = f"@self{port}:hs.test"
     assert await asyncio.to_thread(answers.run, "--no-tests") == 0
     (answers.folder / "token").write_text(TOKEN)
-    steps = ("agent", "providers", "models", "people", "search", "embeddings", "timezone")
+    steps = (
+        "agent",
+        "providers",
+        "models",
+        "budgets",
+        "people",
+        "search",
+        "embeddings",
+        "timezone",
+    )
     keys = Keys(answers.folder, "onboard", "--no-tests", *(f"--skip={s}" for s in steps),
                 "--skip=homeserver")  # fmt: skip
     try:

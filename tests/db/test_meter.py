@@ -302,6 +302,20 @@ async def test_at_four_fifths_it_is_told_once_whoever_sees_it(pool: Pool, metere
     assert len(await notices(pool)) == 2, "another limit"
 
 
+async def test_what_is_on_its_way_into_the_books_is_waited_for(
+    pool: Pool, metered: Metered
+) -> None:
+    meter = metered(Said(reply(100, 0)), tokens_per_day=1000.0)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("lock table usage in share mode")  # nothing can be noted
+        flight = meter.get("m", account())._flight()  # type: ignore[attr-defined]
+        meter.record(flight, Usage(7, 0), estimated=False, outcome="ok")
+        await meter.settle(0.1)  # it comes back all the same
+        assert await other.fetchval("select count(*) from usage") == 0
+    await meter.settle(30.0)
+    assert await pool.fetchval("select prompt_tokens from usage") == 7
+
+
 async def test_operators_hear_of_both_and_the_room_of_the_first(
     pool: Pool, metered: Metered, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -72,6 +72,9 @@ class Model:
     def get(self, name: str, account: Account) -> "Model":
         return self
 
+    async def settle(self, patience: float) -> None:
+        """Nothing is noted."""
+
     async def stream(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], *, timeout: float
     ) -> AsyncIterator[Delta | Reply]:

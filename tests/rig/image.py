@@ -60,8 +60,8 @@ def context(folder: Path) -> None:
         for rule in rules:
             pattern = rule.lstrip("!").removeprefix("**/")
             tops = {name, name.split("/")[0]}
-            if "**/" in rule:  # else a rule is of the folder of .dockerignore only
-                tops.add(Path(name).name)
+            if "**/" in rule:  # else it is of the topmost folder only
+                tops |= set(name.split("/"))
             if any(fnmatch.fnmatch(top, pattern) for top in tops):
                 kept = rule.startswith("!")
         if kept and (ROOT / name).exists():

@@ -78,6 +78,7 @@ class Terminal(Waiting):
 
     def __init__(self) -> None:
         super().__init__()
+        self.folder = Path()
         self.raw = b""
         self.mark = 0  # of the text, where the newest line that was typed stands
         self._glass = Glass(WIDTH)
@@ -86,6 +87,7 @@ class Terminal(Waiting):
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self, command: list[str], folder: Path, env: dict[str, str]) -> None:
+        self.folder = folder
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, WIDTH, 0, 0))
         self._child = await asyncio.create_subprocess_exec(
