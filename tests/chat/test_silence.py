@@ -290,14 +290,15 @@ async def test_a_human_goes_before_work_in_the_background(
     await chat.ask("We sail on 14 June with our boat.")
     await model.asked(2)
     assert upkeep(model.requests[-1])
-    model.says("Hello.", after=1.5)
+    model.says("Hello.", after=4)
     await chat.send("are you there?")
     await model.wait_for_disconnects(1)
+    await asyncio.sleep(2)
+    assert sum(map(upkeep, model.requests)) == 1, "not again before the human is answered"
     assert await chat.reply() == "Hello."
     entries = "select from journal_entries"
     await eventually(lambda: stage.database.fetch(entries), "what upkeep writes when all is quiet")
-    asked = [upkeep(request) for request in model.requests]
-    assert asked[:4] == [False, True, False, True], "not again before the human is answered"
+    assert sum(map(upkeep, model.requests)) >= 2
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("/statsu", "status"), ("!hlep", "help")])
