@@ -94,7 +94,7 @@ def test_settings_that_are_named_are_there(page: Path) -> None:
 
 # What begins with a slash and is none of ours: Element's own, an endpoint, a thing of the example.
 OTHERS = {"admin", "agent", "healthz", "readyz", "metrics", "messages", "sync", "proc"}
-TERMINAL = {"quit", "exit"}
+TERMINAL = {"quit", "exit", "attach"}
 
 
 @each_page
