@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import psycopg
 from procrastinate import App, JobContext, PsycopgConnector, exceptions
-from procrastinate.jobs import Job, Status
+from procrastinate.jobs import Job
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
@@ -67,11 +67,6 @@ returning j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.ar
     j.scheduled_at, j.queue_name, j.attempts, j.worker_id
 """
 
-# As procrastinate_finish_job_v1 deletes a single one.
-FINISH = """
-delete from procrastinate_jobs where id = any(%(ids)s::bigint[]) and status in ('todo', 'doing')
-"""
-
 
 Drain = Callable[[str, Lease, Callable[[], bool]], Awaitable[None]]
 """Works on a lane; what it is given last says whether others wait for its place."""
@@ -95,8 +90,6 @@ class _Jobs(JobManager):
         self.worker_id: int | None = None
         self.free = 0  # places for turns
         self._fetched: deque[Job] = deque()
-        self._ended: list[int] = []
-        self._ending = asyncio.Lock()
 
     @property
     def full(self) -> bool:
@@ -124,19 +117,6 @@ class _Jobs(JobManager):
             if not rows and not self._bell.is_set():
                 return None
         return self._fetched.popleft()
-
-    async def finish_job_by_id_async(self, job_id: int, status: Status, delete_job: bool) -> None:
-        """Take a job out; those that end while the last ones are taken out go together."""
-        self._ended.append(job_id)
-        async with self._ending:
-            if job_id not in self._ended:
-                return  # another has taken it along
-            ids, self._ended = self._ended, []
-            try:
-                await self.connector.execute_query_async(FINISH, ids=ids)
-            except BaseException:
-                self._ended += ids  # whoever comes next takes them along
-                raise
 
     async def listen_for_jobs(self, *, on_notification: Any, queues: Any = None) -> None:
         async def ring(**notification: Any) -> None:

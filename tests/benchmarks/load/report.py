@@ -15,7 +15,7 @@ def report(outcomes: dict[str, list[Outcome]], statements: int) -> str:
     """Tables in which several subjects stand beside each other."""
     parts = [_summary(outcomes), _stages(outcomes)]
     for name, several in outcomes.items():
-        if several[-1].memory:
+        if any(several[-1].memory):
             parts.append(f"Memory of {name}, MB, after each tenth part: " + _memory(several[-1]))
         if statements:
             parts.append(f"Statements of {name}:\n\n" + _statements(several[-1], statements))
