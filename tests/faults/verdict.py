@@ -11,6 +11,7 @@ from tests.faults.town import AGENT, Town
 from tests.rig.timeline import Answer
 
 # What is left undone, or hangs on nothing. Each query counts what must not be there.
+# Of a turn that failed a call may lack its result: `context.whole` says so to the model later.
 TABLES = {
     "inbox rows left undone": "select count(*) from inbox where done_at is null",
     "outbox rows left unsent": """
