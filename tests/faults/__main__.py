@@ -3,6 +3,8 @@
 python -m tests.faults --seed 1 --messages 10000 --kill-every 5 --workers 1
 python -m tests.faults steps --seed 1
 python -m tests.faults outage --what database --seconds 180
+python -m tests.faults kill
+python -m tests.faults freeze
 """
 
 import argparse
@@ -13,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import outage
+from tests.faults import blow, outage
 from tests.faults.steps import Walk
 from tests.faults.storm import Plan, Storm
 from tests.faults.town import town
@@ -22,7 +24,9 @@ from tests.rig.database import Database
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["storm", "outage", "steps"], default="storm")
+    parser.add_argument(
+        "what", nargs="?", choices=["storm", "outage", "steps", "kill", "freeze"], default="storm"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--messages", type=int, default=200)
     parser.add_argument("--rooms", type=int, default=20)
@@ -58,6 +62,10 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                 )
                 print(found.told)
                 return bool(found.verdict.wrong)
+            if options.what in ("kill", "freeze"):
+                struck = await blow.run(made, options.what)
+                print(struck.told)
+                return bool(struck.verdict.wrong)
             if options.what == "steps":
                 wrong = False
                 for verb in ("say", "mark", "ring"):

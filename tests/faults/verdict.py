@@ -11,6 +11,7 @@ from tests.faults.town import AGENT, Town
 from tests.rig.timeline import Answer
 
 # What is left undone, or hangs on nothing. Each query counts what must not be there.
+# Of a turn that failed a call may lack its result: `context.whole` says so to the model later.
 TABLES = {
     "inbox rows left undone": "select count(*) from inbox where done_at is null",
     "outbox rows left unsent": """
@@ -27,7 +28,8 @@ TABLES = {
             select from outbox o where kind in ('text', 'notice')
             and (o.turn_id = t.id or o.reply_to = t.event_id))""",
     "calls without a result": """
-        select count(*) from messages m, jsonb_array_elements(m.calls) call
+        select count(*) from messages m join turns t on t.id = m.turn_id and t.state = 'done',
+            jsonb_array_elements(m.calls) call
         where jsonb_typeof(m.calls) = 'array' and not exists (
             select from messages r where r.turn_id = m.turn_id and r.role = 'tool'
             and r.id > m.id and r.call_id = call->>'id')""",
