@@ -92,6 +92,14 @@ class Reader:
         """Relative paths count from the folder of the configuration file."""
         return (self.folder / Path(text).expanduser()).absolute()
 
+    def folder_of(self, key: str, text: str) -> Path:
+        """The same, with a problem noted when it begins with ~somebody who is not known here."""
+        try:
+            return self.path(text)
+        except RuntimeError:
+            self.problems.append(f"{key}: nobody is known here whose home that could be")
+            return self.folder
+
     def _convert(self, hint: Any, node: object, key: str, hidden: bool) -> Any:
         origin, args = get_origin(hint), get_args(hint)
         if hint is Any:
