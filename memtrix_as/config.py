@@ -223,7 +223,8 @@ def load(path: Path) -> Config:
     assert isinstance(config, Config)
     model = config.embeddings.model
     if model.startswith((".", "~")):  # a folder, and no name on a hub
-        found = replace(config.embeddings, model=str(reader.path(model)))
+        found = replace(config.embeddings, model=str(reader.folder_of("embeddings.model", model)))
+        _stop_at(reader.problems, path)
         config = replace(config, embeddings=found)
     return config
 

@@ -9,18 +9,73 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.constructor import (
+    ConstructorError,
+    DuplicateKeyError,
+    RoundTripConstructor,
+    SafeConstructor,
+)
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from memtrix_as.errors import ConfigError
 
 # of the first line within a section
 _INDENT = re.compile(r"^[^\s#][^\n]*:[^\n]*\n(?:\s*#[^\n]*\n)*( +)[^\s#]", re.MULTILINE)
+MOST_NODES, MOST_DEPTH = 100_000, 50  # of a file whose aliases are written out
+_ODD = (ValueError, KeyError, IndexError, OverflowError)
+
+
+class _Safe(SafeConstructor):
+    """Says where a value stands that looks like a number or a date, and is none."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except _ODD:
+            raise _no_value(node) from None
+
+
+class _RoundTrip(RoundTripConstructor):
+    """The same, with comments."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except _ODD:
+            raise _no_value(node) from None
+
+
+def _no_value(node: Any) -> ConstructorError:
+    problem = "this looks like a number, a date or the like, and is none; put it in quotes"
+    return ConstructorError(None, None, problem, node.start_mark)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The file as plain dicts and lists; ConfigError when it is missing or is not YAML."""
-    return _load(YAML(typ="safe", pure=True), path)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Safe
+    document = _load(yaml, path)
+    if _is_endless(document):
+        raise ConfigError(
+            f"{path} cannot be used: it holds more than {MOST_NODES} values, or sections in more "
+            f"than {MOST_DEPTH} others. Aliases (`*name`) that repeat each other do that."
+        )
+    return document
+
+
+def _is_endless(document: object) -> bool:
+    """Whether aliases make more of a small file than anybody can look at."""
+    count, todo = 0, [(document, 0)]
+    while todo:
+        node, depth = todo.pop()
+        below = list(node.values()) if isinstance(node, dict) else node
+        if not isinstance(below, list):
+            continue
+        count += len(below)
+        if count > MOST_NODES or depth > MOST_DEPTH:
+            return True
+        todo += [(one, depth + 1) for one in below]
+    return False
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -71,6 +126,7 @@ def dump(document: Mapping[str, Any], comment: str = "") -> str:
 def round_trip(text: str = "") -> YAML:
     """What reads and writes with comments, indented as `text` is."""
     yaml = YAML()
+    yaml.Constructor = _RoundTrip
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -98,7 +154,9 @@ def _load(yaml: YAML, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}, {_line(exc)}: {name} stands there twice.") from None
     except MarkedYAMLError as exc:
         raise ConfigError(f"{path} is not YAML, {_line(exc)}: {exc.problem}.") from None
-    except YAMLError as exc:
+    except RecursionError:
+        raise ConfigError(f"{path} cannot be read: it is nested too deeply.") from None
+    except (YAMLError, *_ODD) as exc:
         raise ConfigError(f"{path} is not YAML ({type(exc).__name__}).") from None
     if not isinstance(document, dict):
         raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")

@@ -5,6 +5,7 @@ import difflib
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
@@ -91,6 +92,14 @@ class Reader:
         """Relative paths count from the folder of the configuration file."""
         return (self.folder / Path(text).expanduser()).absolute()
 
+    def folder_of(self, key: str, text: str) -> Path:
+        """The same, with a problem noted when it begins with ~somebody who is not known here."""
+        try:
+            return self.path(text)
+        except RuntimeError:
+            self.problems.append(f"{key}: nobody is known here whose home that could be")
+            return self.folder
+
     def _convert(self, hint: Any, node: object, key: str, hidden: bool) -> Any:
         origin, args = get_origin(hint), get_args(hint)
         if hint is Any:
@@ -116,10 +125,11 @@ class Reader:
             return node
         if hint is int and number and isinstance(node, int):
             return node
-        if hint is float and isinstance(node, int | float) and number and math.isfinite(node):
+        if hint is float and isinstance(node, int | float) and number and _finite(node):
             return float(node)
         if hint is Path and isinstance(node, str) and node.strip() and "\0" not in node:
-            return self.path(node)
+            with suppress(RuntimeError):  # ~somebody who is not known here
+                return self.path(node)
         if hint is ZoneInfo and isinstance(node, str):
             try:
                 return ZoneInfo(node)
@@ -185,6 +195,13 @@ def _optional(hint: Any) -> bool:
     return dataclasses.is_dataclass(bare) or get_origin(bare) is not None
 
 
+def _finite(node: float) -> bool:
+    try:
+        return math.isfinite(node)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
+
+
 def shown(node: object) -> str:
     """A value as an error may show it."""
     if node is None:
@@ -197,6 +214,8 @@ def shown(node: object) -> str:
         return "a list"
     if isinstance(node, str):
         return f'"{node if len(node) <= 60 else node[:57] + "..."}"'
+    if isinstance(node, int) and abs(node) >= 10**60:
+        return "a number of more than 60 digits"
     return f"{node} (a {'number' if isinstance(node, int | float) else type(node).__name__})"
 
 

@@ -23,6 +23,11 @@ from memtrix_as.workspace import paths
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FULL = {
+    errno.ENOSPC: "The disk is full.",
+    errno.EDQUOT: "The disk space that the service may use is used up.",
+    errno.EFBIG: "The file is larger than the system allows.",
+}
 KEPT = ("attachments", "downloads")  # emptied, perhaps, but never removed themselves
 MOST_COUNTED = 10_000  # files
 PARTIAL = ".memtrix-"  # how the name of an unfinished file begins
@@ -302,8 +307,8 @@ def _explained(path: str) -> Iterator[None]:
     except (NotADirectoryError, OSError) as exc:
         if exc.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
             raise PathRefused(f"{said} leads through a file or a link, not a folder.") from None
-        if exc.errno == errno.ENOSPC:
-            raise ToolError("The disk is full.") from None
+        if exc.errno in _FULL:
+            raise ToolError(_FULL[exc.errno]) from None
         raise ToolError(f"{said}: {os.strerror(exc.errno or errno.EIO)}.") from None
 
 

@@ -1,6 +1,7 @@
 """The workspace on a real disk: links, devices, pipes, hard links and swaps in between."""
 
 import os
+import resource
 import socket
 import threading
 import time
@@ -237,3 +238,14 @@ def test_each_agent_has_its_own(tmp_path: Path) -> None:
     for wrong in ("", ".", "..", "../x", "a/b", "a\0"):
         with pytest.raises(ToolError):
             workspaces.of(wrong)
+
+
+def test_a_file_beyond_what_the_system_allows_is_told_and_leaves_nothing(ws: Workspace) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(ToolError, match="larger than the system allows"):
+            ws.write("notes/big", b"x" * 2000, replace=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(ws.root / "notes") == []

@@ -1,0 +1,1 @@
+"""Odd input of every kind: always a sentence, never a traceback."""
