@@ -89,7 +89,7 @@ def test_settings_that_are_named_are_there(page: Path) -> None:
             assert has(Config, found[0].split(".")), f"{found[0]} is no setting"
 
 
-# What begins with a slash and is none of ours: a slip, Element's own, an endpoint, a thing of the example.
+# What begins with a slash and is none of ours: a slip, Element's own, an endpoint, an example's.
 OTHERS = {"statsu", "admin", "agent", "healthz", "readyz", "metrics", "messages", "sync", "proc"}
 TERMINAL = {"quit", "exit", "attach"}
 
