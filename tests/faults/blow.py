@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tests.faults import talk, verdict
 from tests.faults.outage import Talk
 from tests.faults.storm import Plan, Storm
-from tests.faults.town import Town
+from tests.faults.town import WORKS, Town
 from tests.faults.verdict import Verdict
+from tests.rig.settings import write
 from tests.rig.waiting import until
 
 THINKS = 4.0  # seconds at most that the model takes before the blow
@@ -41,11 +42,14 @@ async def run(town: Town, how: str, rooms: int = 8) -> Blow:
     storm = Storm(town, Plan(rooms=rooms, workers=1))
     town.homeserver.heard.append(storm._heard)
     town.mind.latency = THINKS
+    town.settings.setdefault("limits", {})["concurrent_turns"] = rooms // 2  # half for each
+    write(town.folder / "config.yaml", town.settings)
     await town.start()
     await town.ready()
     worker = await town.start("worker0")
     talks = [Talk(storm, n, await town.chat()) for n in range(rooms)]
-    await until(lambda: town.text().count("Working for the service") > 0, "the worker", 30)
+    log = town.folder / "worker0.log"
+    await until(lambda: WORKS in log.read_text(), "the worker", 30)
     for each in talks:
         each.say()
     await until(lambda: len(town.mind.asked) == rooms, "all turns at the model", 60)
