@@ -37,7 +37,7 @@ class Blow:
         )
 
 
-async def run(town: Town, how: str, rooms: int = 8) -> Blow:
+async def run(town: Town, how: str, rooms: int = 12) -> Blow:
     """`how` is kill or freeze."""
     storm = Storm(town, Plan(rooms=rooms, workers=1))
     town.homeserver.heard.append(storm._heard)
@@ -58,15 +58,20 @@ async def run(town: Town, how: str, rooms: int = 8) -> Blow:
         await worker.kill()
     else:
         os.kill(worker.pid, signal.SIGSTOP)
+        await until(lambda: _again(town) > 0, "the other to take them", 60)
+        os.kill(worker.pid, signal.SIGCONT)  # both are at the same turns now
     town.mind.latency = 0.0
     await asyncio.gather(*(each.ended() for each in talks))
-    slowest = time.monotonic() - struck
-    alone = sum(1 + (talk.verb(token, town.seed) != "say") for token in town.mind.asked)
-    taken = town.mind.asked.total() - alone  # each asked once more, from the start
+    slowest, taken = time.monotonic() - struck, _again(town)
     if how == "freeze":
-        os.kill(worker.pid, signal.SIGCONT)
         await asyncio.sleep(AWAKE)
     for each in talks:
         each.say()
     await asyncio.gather(*(each.ended() for each in talks))
     return Blow(how, taken, slowest, await verdict.judge(town, storm.said))
+
+
+def _again(town: Town) -> int:
+    """How often the model was asked from the start for what it had been asked already."""
+    asked, seed = town.mind.asked, town.seed
+    return sum(max(0, n - 1 - (talk.verb(t, seed) != "say")) for t, n in asked.items())
