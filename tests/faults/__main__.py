@@ -63,7 +63,7 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                 print(found.told)
                 return bool(found.verdict.wrong)
             if options.what in ("kill", "freeze"):
-                struck = await blow.run(made, options.what)
+                struck = await blow.run(made, options.what, options.rooms)
                 print(struck.told)
                 return bool(struck.verdict.wrong)
             if options.what == "steps":

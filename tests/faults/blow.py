@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from tests.faults import talk, verdict
 from tests.faults.outage import Talk
 from tests.faults.storm import Plan, Storm
-from tests.faults.town import Town
+from tests.faults.town import WORKS, Town
 from tests.faults.verdict import Verdict
+from tests.rig.settings import write
 from tests.rig.waiting import until
 
 THINKS = 4.0  # seconds at most that the model takes before the blow
@@ -36,16 +37,19 @@ class Blow:
         )
 
 
-async def run(town: Town, how: str, rooms: int = 8) -> Blow:
+async def run(town: Town, how: str, rooms: int = 12) -> Blow:
     """`how` is kill or freeze."""
     storm = Storm(town, Plan(rooms=rooms, workers=1))
     town.homeserver.heard.append(storm._heard)
     town.mind.latency = THINKS
+    town.settings.setdefault("limits", {})["concurrent_turns"] = rooms // 2  # half for each
+    write(town.folder / "config.yaml", town.settings)
     await town.start()
     await town.ready()
     worker = await town.start("worker0")
     talks = [Talk(storm, n, await town.chat()) for n in range(rooms)]
-    await until(lambda: town.text().count("Working for the service") > 0, "the worker", 30)
+    log = town.folder / "worker0.log"
+    await until(lambda: WORKS in log.read_text(), "the worker", 30)
     for each in talks:
         each.say()
     await until(lambda: len(town.mind.asked) == rooms, "all turns at the model", 60)
@@ -54,15 +58,20 @@ async def run(town: Town, how: str, rooms: int = 8) -> Blow:
         await worker.kill()
     else:
         os.kill(worker.pid, signal.SIGSTOP)
+        await until(lambda: _again(town) > 0, "the other to take them", 60)
+        os.kill(worker.pid, signal.SIGCONT)  # both are at the same turns now
     town.mind.latency = 0.0
     await asyncio.gather(*(each.ended() for each in talks))
-    slowest = time.monotonic() - struck
-    alone = sum(1 + (talk.verb(token, town.seed) != "say") for token in town.mind.asked)
-    taken = town.mind.asked.total() - alone  # each asked once more, from the start
+    slowest, taken = time.monotonic() - struck, _again(town)
     if how == "freeze":
-        os.kill(worker.pid, signal.SIGCONT)
         await asyncio.sleep(AWAKE)
     for each in talks:
         each.say()
     await asyncio.gather(*(each.ended() for each in talks))
     return Blow(how, taken, slowest, await verdict.judge(town, storm.said))
+
+
+def _again(town: Town) -> int:
+    """How often the model was asked from the start for what it had been asked already."""
+    asked, seed = town.mind.asked, town.seed
+    return sum(max(0, n - 1 - (talk.verb(t, seed) != "say")) for t, n in asked.items())

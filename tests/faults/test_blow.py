@@ -11,4 +11,4 @@ async def test_another_process_takes_the_turns(town: Town, how: str) -> None:
     struck = await blow.run(town, how)
     assert not struck.verdict.wrong, struck.told
     assert struck.taken, "it had no turn in its hands"
-    assert struck.verdict.answered == 16
+    assert struck.verdict.answered == 24
