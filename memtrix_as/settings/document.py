@@ -11,9 +11,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import ScalarEvent
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.reader import ReaderError
 
 from memtrix_as.errors import ConfigError
 
+DEEPEST = 50  # sections and lists in each other
+MOST = 100_000  # values in a file; a few lines of aliases of aliases make any number of them
+# what the library lets out of its conversions, without a line
+_MISFIT = (ValueError, LookupError, TypeError, OverflowError, AttributeError)
 # of the first line within a section
 _INDENT = re.compile(r"^[^\s#][^\n]*:[^\n]*\n(?:\s*#[^\n]*\n)*( +)[^\s#]", re.MULTILINE)
 
@@ -80,7 +87,7 @@ def round_trip(text: str = "") -> YAML:
 
 def _load(yaml: YAML, path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no {path}. Copy config.example.yaml to it and edit it, "
@@ -90,6 +97,29 @@ def _load(yaml: YAML, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
     except UnicodeDecodeError:
         raise ConfigError(f"{path} cannot be read: it is not UTF-8 text.") from None
+    try:
+        document = _parse(yaml, text, path)
+        _measure(document)
+    except RecursionError:
+        raise ConfigError(
+            f"{path} cannot be used: sections or lists stand too deep in each other, or aliases "
+            "(`*name`) stand within what they mean, or multiply."
+        ) from None
+    except _MISFIT:
+        raise ConfigError(
+            f"{path} cannot be used{_misfit(text)}: a value is not what it looks like: a number "
+            "with thousands of digits, a day that there is not, a wrong `!!` tag, or a list as "
+            "a key."
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")
+    return document
+
+
+def _parse(yaml: YAML, text: str, path: Path) -> object:
+    """What the text says. Raises ConfigError, RecursionError, and what stands in _MISFIT."""
+    try:
+        return yaml.load(text)
     # The library's own texts quote lines and values of the file, hence perhaps a token: `from
     # None`, and only the position and the bare reason are told.
     except DuplicateKeyError as exc:
@@ -98,11 +128,53 @@ def _load(yaml: YAML, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}, {_line(exc)}: {name} stands there twice.") from None
     except MarkedYAMLError as exc:
         raise ConfigError(f"{path} is not YAML, {_line(exc)}: {exc.problem}.") from None
+    except ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise ConfigError(
+            f"{path} is not YAML, line {line}: there is a character that no text has."
+        ) from None
     except YAMLError as exc:
         raise ConfigError(f"{path} is not YAML ({type(exc).__name__}).") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")
-    return document
+
+
+def _misfit(text: str) -> str:
+    """The line of the first value that cannot be converted by itself."""
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        for event in yaml.parse(text):
+            if not isinstance(event, ScalarEvent):
+                continue
+            try:
+                node = ScalarNode(
+                    yaml.resolver.resolve(ScalarNode, event.value, event.implicit)
+                    if event.ctag is None
+                    else event.ctag,
+                    event.value,
+                )
+                yaml.constructor.construct_object(node)
+            except _MISFIT:
+                return f", line {event.start_mark.line + 1}"
+    except (YAMLError, RecursionError):
+        pass
+    return ""
+
+
+def _measure(document: object) -> None:
+    """RecursionError where a walk through all of it would have no end, or not soon."""
+    count = 0
+
+    def walk(node: object, depth: int) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST:
+            raise RecursionError
+        if isinstance(node, Mapping | list | tuple):
+            if depth > DEEPEST:
+                raise RecursionError
+            for inner in node.values() if isinstance(node, Mapping) else node:
+                walk(inner, depth + 1)
+
+    walk(document, 0)
 
 
 def _line(exc: MarkedYAMLError) -> str:

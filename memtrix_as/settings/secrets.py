@@ -26,7 +26,7 @@ def find(
 
     `own` is the folder beside the configuration, which is looked into after `folder`.
     """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.endswith(FILE_SUFFIX):
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", name) or name.endswith(FILE_SUFFIX):
         raise LookupError(
             "a value that starts with $ names a secret: letters, digits and _ after the $, "
             f"not ending in {FILE_SUFFIX}"
