@@ -189,6 +189,11 @@ async def test_after_any_events_a_message_is_answered(
     )
 
 
+def test_numbers_that_no_database_takes_are_read_as_something_near() -> None:
+    read = transaction.read(b"[1e999, -1e999, NaN, Infinity, " + b"9" * 5000 + b"]")
+    assert read == [0.0, 0.0, None, None, 0]
+
+
 @tries(300)
 @given(JSON, st.integers(90, 110), st.booleans())
 def test_what_is_read_can_be_stored(value: Any, depth: int, deep: bool) -> None:
