@@ -21,6 +21,8 @@ DEEPEST = 50  # sections and lists in each other
 MOST = 100_000  # values in a file; a few lines of aliases of aliases make any number of them
 # what the library lets out of its conversions, without a line
 _MISFIT = (ValueError, LookupError, TypeError, OverflowError, AttributeError)
+# more than a character of the file, in a reason of the library's: perhaps of a token
+_QUOTED = re.compile(r"""(['"]).{5,}\1|(['"])[^'"]{5,}$""", re.DOTALL)
 # of the first line within a section
 _INDENT = re.compile(r"^[^\s#][^\n]*:[^\n]*\n(?:\s*#[^\n]*\n)*( +)[^\s#]", re.MULTILINE)
 
@@ -127,7 +129,8 @@ def _parse(yaml: YAML, text: str, path: Path) -> object:
         name = key[1] if key else "a key"
         raise ConfigError(f"{path}, {_line(exc)}: {name} stands there twice.") from None
     except MarkedYAMLError as exc:
-        raise ConfigError(f"{path} is not YAML, {_line(exc)}: {exc.problem}.") from None
+        reason = _QUOTED.sub("…", str(exc.problem).partition(" from ")[0])
+        raise ConfigError(f"{path} is not YAML, {_line(exc)}: {reason}.") from None
     except ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         raise ConfigError(
