@@ -206,6 +206,7 @@ class Service:
 redact = secrets.Redactor()  # redact(text): known secret values become [secret]
 _handed_over: dict[str, str] = {}  # secrets that came through `clean_environment`
 
+MOST = 50  # problems of one file that are told
 SECRETS = "secrets"  # a folder beside the configuration, with a file for each
 _HANDOVER = "MEMTRIX_HANDOVER_FD"
 
@@ -266,7 +267,8 @@ def _secret(name: str, path: Path) -> str:
 
 def _stop_at(problems: Sequence[str], path: Path) -> None:
     if problems:
-        lines = "".join(f"\n  {problem}" for problem in problems)
+        more = [f"and {len(problems) - MOST} more"] if len(problems) > MOST else []
+        lines = "".join(f"\n  {problem}" for problem in [*problems[:MOST], *more])
         raise ConfigError(redact(f"{path} cannot be used:{lines}"))
 
 

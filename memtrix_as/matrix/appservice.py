@@ -2,9 +2,8 @@
 
 import asyncio
 import hmac
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -17,7 +16,7 @@ from memtrix_as.config import Config
 from memtrix_as.db import approvals, inbox, outbox, rooms
 from memtrix_as.db.inbox import Arrival
 from memtrix_as.db.pool import DOWN, Connection, Pool, clean
-from memtrix_as.matrix import answers, intake
+from memtrix_as.matrix import answers, intake, transaction
 from memtrix_as.matrix.directory import Directory
 from memtrix_as.matrix.event import content_of, reply_to, thread
 from memtrix_as.matrix.intake import Facts
@@ -54,7 +53,10 @@ class TransactionPort(AppService):
             loop=asyncio.get_running_loop(),
             log="mau.as",
             state_store=_Forgetful(),
-            aiohttp_params={"client_max_size": service.max_body_size * MIB},
+            aiohttp_params={
+                "client_max_size": service.max_body_size * MIB,
+                "middlewares": [_in_json],
+            },
         )
         self.event_handlers.clear()
         self._store = store
@@ -62,13 +64,14 @@ class TransactionPort(AppService):
         self.refused = asyncio.Event()  # the homeserver keeps something that it may not send soon
         self.taken = asyncio.Event()  # it has got rid of something: it sends again what comes
 
-    def _check_token(self, request: web.Request) -> bool:
-        """Whether the homeserver asks; compared in constant time, wherever the token stands."""
+    def _stranger(self, request: web.Request) -> web.Response | None:
+        """The answer to who is not the homeserver; compared in constant time, wherever the
+        token stands."""
         given = request.rel_url.query.get("access_token")
         if given is None:
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if hmac.compare_digest(given.encode(errors="replace"), self.hs_token.encode()):
-            return True
+            return None
         log.warning(
             "%s %r came with a wrong hs_token from %s: is the homeserver's copy of the "
             "registration the current one?",
@@ -76,13 +79,15 @@ class TransactionPort(AppService):
             request.path,
             request.remote,
         )
-        return False
+        if not given:
+            return _error(401, "M_UNAUTHORIZED", "There is no hs_token")
+        return _error(403, "M_FORBIDDEN", "The hs_token is wrong")
 
     async def _http_handle_transaction(self, request: web.Request) -> web.Response:
-        if not self._check_token(request):
-            return _error(403, "M_FORBIDDEN", "The hs_token is wrong")
+        if refusal := self._stranger(request):
+            return refusal
         try:
-            body = json.loads(await request.read(), parse_int=_number)
+            body = transaction.read(await request.read())
         except web.HTTPRequestEntityTooLarge:
             log.error(
                 "The homeserver sent a transaction over %d MiB, which it will repeat for ever: "
@@ -90,7 +95,7 @@ class TransactionPort(AppService):
                 self._limit,
             )
             return _error(413, "M_TOO_LARGE", "Over appservice.max_body_size")
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError, web.RequestPayloadError):
             return _error(400, "M_NOT_JSON", "The body is not JSON")
         events = body.get("events") if isinstance(body, dict) else None
         if not isinstance(events, list):
@@ -105,9 +110,27 @@ class TransactionPort(AppService):
         return web.json_response({})
 
     async def _http_ping(self, request: web.Request) -> web.Response:
-        if not self._check_token(request):
-            return _error(403, "M_FORBIDDEN", "The hs_token is wrong")
-        return web.json_response({})
+        return self._stranger(request) or web.json_response({})
+
+    async def _http_query_user(self, request: web.Request) -> web.Response:
+        # Who and what we have, the homeserver has: we make our users and rooms ourselves.
+        return self._stranger(request) or _error(404, "M_NOT_FOUND", "There is no such thing")
+
+    _http_query_alias = _http_query_user
+
+
+@web.middleware
+async def _in_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer also a wrong path or method as the specification says: with an errcode."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as exc:
+        answer = _error(exc.status, "M_UNRECOGNIZED", exc.reason)
+        if "Allow" in exc.headers:
+            answer.headers["Allow"] = exc.headers["Allow"]
+        return answer
 
 
 def _error(status: int, errcode: str, text: str) -> web.Response:
@@ -216,11 +239,6 @@ class Store:
             ),
         )
         await inbox.put(connection, arrivals)
-
-
-def _number(digits: str) -> int:
-    # Python refuses to read thousands of digits, and with them all the rest of a transaction.
-    return int(digits) if len(digits) < 20 else 0
 
 
 def _sound(event: Any) -> dict[str, Any] | None:

@@ -146,9 +146,9 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         return value if isinstance(value, int) and 0 <= value <= MAX_TOKENS else 0
 
     told = usage.get("cost")
-    cost = float(told) if isinstance(told, int | float) else -1.0
-    known = 0 <= cost <= MAX_COST  # and so not NaN
-    return Usage(count("prompt_tokens"), count("completion_tokens"), cost if known else None)
+    known = isinstance(told, int | float) and 0 <= told <= MAX_COST  # and so not NaN
+    cost = float(told) if known and told is not None else None
+    return Usage(count("prompt_tokens"), count("completion_tokens"), cost)
 
 
 def _string(value: Any) -> str:

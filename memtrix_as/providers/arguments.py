@@ -10,7 +10,7 @@ from typing import Any
 MAX_LENGTH = 1 << 20  # characters of one call's arguments
 _MAX_LITERAL = 1 << 16  # ast takes some hundred times the memory of its source
 
-_FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
+_FENCE = re.compile(r"```\w*(.*)```", re.DOTALL)
 _STRING_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -43,7 +43,7 @@ def loads(raw: str) -> Any:
     except ValueError as exc:
         complaint = exc
     fenced = _FENCE.fullmatch(raw.strip())
-    text = fenced[1] if fenced else raw.strip()
+    text = (fenced[1] if fenced else raw).strip()
     attempts = (text, _STRING_OR_COMMA.sub(lambda m: "" if m[0] == "," else m[0], text))
     for attempt in attempts:
         try:

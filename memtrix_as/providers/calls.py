@@ -49,7 +49,7 @@ class Assembler:
             if slot is None:
                 continue
             slot.id = slot.id or call_id
-            if name != slot.name:  # some servers repeat it with every piece
+            if name != slot.name and len(slot.name) <= MOST_NAME:  # some servers repeat it
                 slot.name += name
             piece = function.get("arguments")
             if isinstance(piece, Mapping):  # not as a string, though the protocol says so

@@ -89,10 +89,9 @@ class Teller:
     def reported(self, error: Any, model: str) -> Failure:
         """An error that came in the body of a response whose status was 200."""
         code = error.get("code") if isinstance(error, Mapping) else None
-        status = int(code) if isinstance(code, int | str) and str(code).isdecimal() else 0
-        if status < 400 and isinstance(error, Mapping) and error.get("code") in _CODES:
-            status = _CODES[error["code"]]
-        return self.status(status if status >= 400 else 500, error, model, {})
+        told = str(code) if isinstance(code, int | str) else ""
+        known = int(told) if re.fullmatch("[45][0-9][0-9]", told) else _CODES.get(told, 500)
+        return self.status(known, error, model, {})
 
     def status(self, status: int, error: Any, model: str, headers: Mapping[str, str]) -> Failure:
         """An HTTP status with the error that came with it."""

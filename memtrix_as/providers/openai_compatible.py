@@ -26,6 +26,7 @@ TRIES = 4
 FIRST_WAIT = 0.5  # seconds before the second try, doubled for each further
 LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
 IDLE = 120.0  # seconds between two pieces of an answer
+TAIL = 5.0  # seconds for what may follow the end of an answer, such as the usage
 LISTING = 30.0  # seconds
 
 _UNSUPPORTED = "support|unrecogni|unknown|unexpected|permitted|extra|allowed|mandatory|invalid"
@@ -189,7 +190,7 @@ class OpenAICompatible(BaseProvider):
                     # dicts as they came, since models of chunks cost more time than all the rest
                     cast_to=object,
                     stream=True,
-                    stream_cls=openai.AsyncStream[object],
+                    stream_cls=transport.Stream,
                 )
             async with stream:
                 chunks = aiter(await self._chunks(stream, deadline))
@@ -197,9 +198,9 @@ class OpenAICompatible(BaseProvider):
                     # The time spent by whoever reads this is not the model's: no timeout may be
                     # open while a piece is handed out. Before the first piece a slow machine may
                     # load the model and read a long prompt for minutes.
-                    limit = min(deadline, clock() + self._idle) if begun else deadline
-                    async with asyncio.timeout_at(limit):
-                        chunk = await _next(chunks, answer)
+                    idle = TAIL if answer.finish_reason else self._idle
+                    limit = min(deadline, clock() + idle) if begun else deadline
+                    chunk = await _next(chunks, answer, limit)
                     if chunk is None:
                         break
                     begun = True
@@ -217,7 +218,10 @@ class OpenAICompatible(BaseProvider):
             ) from exc
         except (ModelBroken, ModelEmpty) as exc:
             raise Failure(exc, retry=True) from exc
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError) as exc:
+        except (
+            *(openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError),
+            *(ValueError, RecursionError),  # what the answer is, or is not
+        ) as exc:
             raise self._teller.tell(exc, request.model) from exc
         if last.text or last.reasoning:
             yield last
@@ -238,7 +242,8 @@ class OpenAICompatible(BaseProvider):
         if "json" not in kind or "stream" in kind or "ndjson" in kind:
             return aiter(stream)
         async with asyncio.timeout_at(deadline):
-            return _one(json.loads(await stream.response.aread()))
+            body = transport.bounded(stream.response.aiter_bytes())
+            return _one(json.loads(b"".join([piece async for piece in body])))
 
     def _leave_out(self, body: dict[str, Any], model: str, course: _Course) -> None:
         for key in self._refused.get(model, ()):
@@ -283,11 +288,15 @@ class OpenAICompatible(BaseProvider):
         raise self._teller.status(response.status_code, said, model, response.headers)
 
 
-async def _next(chunks: AsyncIterator[object], answer: Answer) -> object:
-    """The next chunk, None after the last. A cut after the end of the answer is no loss."""
+async def _next(chunks: AsyncIterator[object], answer: Answer, limit: float) -> object:
+    """The next chunk, None after the last. A cut after the end of the answer is no loss.
+
+    Nor is it when a server keeps the connection open then.
+    """
     try:
-        return await anext(chunks, None)
-    except openai.APIConnectionError:
+        async with asyncio.timeout_at(limit):
+            return await anext(chunks, None)
+    except (openai.APIConnectionError, TimeoutError):
         if answer.finish_reason:
             return None
         raise

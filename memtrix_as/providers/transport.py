@@ -1,10 +1,15 @@
 """The way out to a model server: its connections, and the headers that may pass."""
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import httpx2
+import openai
 
 CONNECT = 5.0  # seconds
+_TURN = 1 << 16  # bytes
+LONGEST_PIECE = 32 << 20  # bytes of one event of a stream, or of an answer in one piece
 
 # Whatever else the SDK sends tells of this machine (X-Stainless-OS, …) or comes from variables
 # of the environment that were meant for another program (OPENAI_ORG_ID, OPENAI_CUSTOM_HEADERS).
@@ -26,6 +31,31 @@ def client(proxy: str, with_key: bool) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None, connect=CONNECT),
         event_hooks={"request": [_anonymous if with_key else _anonymous_without_key]},
     )
+
+
+async def bounded(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The same bytes, decompressed; ValueError where an event has no end, which fills memory."""
+    length = total = 0
+    async for chunk in body:
+        total += len(chunk)
+        if total > _TURN:  # so that one flood does not keep the others waiting
+            total = 0
+            await asyncio.sleep(0)
+        ends = max(chunk.rfind(end) for end in (b"\n\n", b"\n\r\n", b"\r\r"))
+        length = len(chunk) - ends if ends >= 0 else length + len(chunk)
+        if length > LONGEST_PIECE:
+            raise ValueError(f"one piece of an answer is longer than {LONGEST_PIECE} bytes")
+        yield chunk
+
+
+class Stream(openai.AsyncStream[object]):
+    """The SDK's, which reads each event to its end, however far away that is."""
+
+    async def _iter_events(self) -> AsyncIterator[Any]:
+        read = self.response.aiter_bytes
+        self.response.aiter_bytes = lambda *size: bounded(read(*size))  # type: ignore[method-assign]
+        async for event in super()._iter_events():
+            yield event
 
 
 class _Spread(httpx2.AsyncBaseTransport):

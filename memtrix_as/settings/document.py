@@ -9,73 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import (
-    ConstructorError,
-    DuplicateKeyError,
-    RoundTripConstructor,
-    SafeConstructor,
-)
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import ScalarEvent
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.reader import ReaderError
 
 from memtrix_as.errors import ConfigError
 
+DEEPEST = 50  # sections and lists in each other
+MOST = 100_000  # values in a file; a few lines of aliases of aliases make any number of them
+# what the library lets out of its conversions, without a line
+_MISFIT = (ValueError, LookupError, TypeError, OverflowError, AttributeError)
+# more than a character of the file, in a reason of the library's: perhaps of a token
+_QUOTED = re.compile(r"""(['"]).{5,}\1|(['"])[^'"]{5,}$""", re.DOTALL)
 # of the first line within a section
 _INDENT = re.compile(r"^[^\s#][^\n]*:[^\n]*\n(?:\s*#[^\n]*\n)*( +)[^\s#]", re.MULTILINE)
-MOST_NODES, MOST_DEPTH = 100_000, 50  # of a file whose aliases are written out
-_ODD = (ValueError, KeyError, IndexError, OverflowError)
-
-
-class _Safe(SafeConstructor):
-    """Says where a value stands that looks like a number or a date, and is none."""
-
-    def construct_object(self, node: Any, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except _ODD:
-            raise _no_value(node) from None
-
-
-class _RoundTrip(RoundTripConstructor):
-    """The same, with comments."""
-
-    def construct_object(self, node: Any, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except _ODD:
-            raise _no_value(node) from None
-
-
-def _no_value(node: Any) -> ConstructorError:
-    problem = "this looks like a number, a date or the like, and is none; put it in quotes"
-    return ConstructorError(None, None, problem, node.start_mark)
 
 
 def read(path: Path) -> dict[str, Any]:
     """The file as plain dicts and lists; ConfigError when it is missing or is not YAML."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Constructor = _Safe
-    document = _load(yaml, path)
-    if _is_endless(document):
-        raise ConfigError(
-            f"{path} cannot be used: it holds more than {MOST_NODES} values, or sections in more "
-            f"than {MOST_DEPTH} others. Aliases (`*name`) that repeat each other do that."
-        )
-    return document
-
-
-def _is_endless(document: object) -> bool:
-    """Whether aliases make more of a small file than anybody can look at."""
-    count, todo = 0, [(document, 0)]
-    while todo:
-        node, depth = todo.pop()
-        below = list(node.values()) if isinstance(node, dict) else node
-        if not isinstance(below, list):
-            continue
-        count += len(below)
-        if count > MOST_NODES or depth > MOST_DEPTH:
-            return True
-        todo += [(one, depth + 1) for one in below]
-    return False
+    return _load(YAML(typ="safe", pure=True), path)
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -126,7 +80,6 @@ def dump(document: Mapping[str, Any], comment: str = "") -> str:
 def round_trip(text: str = "") -> YAML:
     """What reads and writes with comments, indented as `text` is."""
     yaml = YAML()
-    yaml.Constructor = _RoundTrip
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -136,7 +89,7 @@ def round_trip(text: str = "") -> YAML:
 
 def _load(yaml: YAML, path: Path) -> dict[str, Any]:
     try:
-        document = yaml.load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no {path}. Copy config.example.yaml to it and edit it, "
@@ -146,6 +99,29 @@ def _load(yaml: YAML, path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {exc.strerror}.") from exc
     except UnicodeDecodeError:
         raise ConfigError(f"{path} cannot be read: it is not UTF-8 text.") from None
+    try:
+        document = _parse(yaml, text, path)
+        _measure(document)
+    except RecursionError:
+        raise ConfigError(
+            f"{path} cannot be used: sections or lists stand too deep in each other, or aliases "
+            "(`*name`) stand within what they mean, or multiply."
+        ) from None
+    except _MISFIT:
+        raise ConfigError(
+            f"{path} cannot be used{_misfit(text)}: a value is not what it looks like: a number "
+            "with thousands of digits, a day that there is not, a wrong `!!` tag, or a list as "
+            "a key."
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")
+    return document
+
+
+def _parse(yaml: YAML, text: str, path: Path) -> object:
+    """What the text says. Raises ConfigError, RecursionError, and what stands in _MISFIT."""
+    try:
+        return yaml.load(text)
     # The library's own texts quote lines and values of the file, hence perhaps a token: `from
     # None`, and only the position and the bare reason are told.
     except DuplicateKeyError as exc:
@@ -153,14 +129,55 @@ def _load(yaml: YAML, path: Path) -> dict[str, Any]:
         name = key[1] if key else "a key"
         raise ConfigError(f"{path}, {_line(exc)}: {name} stands there twice.") from None
     except MarkedYAMLError as exc:
-        raise ConfigError(f"{path} is not YAML, {_line(exc)}: {exc.problem}.") from None
-    except RecursionError:
-        raise ConfigError(f"{path} cannot be read: it is nested too deeply.") from None
-    except (YAMLError, *_ODD) as exc:
+        reason = _QUOTED.sub("…", str(exc.problem).partition(" from ")[0])
+        raise ConfigError(f"{path} is not YAML, {_line(exc)}: {reason}.") from None
+    except ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise ConfigError(
+            f"{path} is not YAML, line {line}: there is a character that no text has."
+        ) from None
+    except YAMLError as exc:
         raise ConfigError(f"{path} is not YAML ({type(exc).__name__}).") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no settings: expected sections such as `homeserver:`.")
-    return document
+
+
+def _misfit(text: str) -> str:
+    """The line of the first value that cannot be converted by itself."""
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        for event in yaml.parse(text):
+            if not isinstance(event, ScalarEvent):
+                continue
+            try:
+                node = ScalarNode(
+                    yaml.resolver.resolve(ScalarNode, event.value, event.implicit)
+                    if event.ctag is None
+                    else event.ctag,
+                    event.value,
+                )
+                yaml.constructor.construct_object(node)
+            except _MISFIT:
+                return f", line {event.start_mark.line + 1}"
+    except (YAMLError, RecursionError, *_MISFIT):  # `"\Uffffffff"`: a character that none is
+        pass
+    return ""
+
+
+def _measure(document: object) -> None:
+    """RecursionError where a walk through all of it would have no end, or not soon."""
+    count = 0
+
+    def walk(node: object, depth: int) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST:
+            raise RecursionError
+        if isinstance(node, Mapping | list | tuple):
+            if depth > DEEPEST:
+                raise RecursionError
+            for inner in node.values() if isinstance(node, Mapping) else node:
+                walk(inner, depth + 1)
+
+    walk(document, 0)
 
 
 def _line(exc: MarkedYAMLError) -> str:

@@ -3,9 +3,9 @@
 import dataclasses
 import difflib
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ BROKEN: Final = object()  # stands for a value that was refused; the problem has
 SECRET: Final = object()  # Annotated[str, SECRET]: never shown, and redacted wherever it turns up
 REST: Final = object()  # Annotated[Mapping, REST]: takes the keys that no other field has
 
+_HALF = re.compile("[\ud800-\udfff]")  # YAML can write it, and no file or server takes it
 _SUSPICIOUS = ("key", "token", "secret", "password")
 
 
@@ -63,6 +64,9 @@ class Reader:
     def value(self, hint: Any, node: object, key: str) -> Any:
         """What `hint` asks for, made of `node`; BROKEN when it cannot be."""
         marks: tuple[Any, ...] = ()
+        if isinstance(node, str) and _HALF.search(node):
+            self.problems.append(f"{key}: has half a character (a surrogate), which is no text")
+            return BROKEN
         if get_origin(hint) is Annotated:
             hint, *extra = get_args(hint)
             marks = tuple(extra)
@@ -125,11 +129,16 @@ class Reader:
             return node
         if hint is int and number and isinstance(node, int):
             return node
-        if hint is float and isinstance(node, int | float) and number and _finite(node):
-            return float(node)
+        if hint is float and isinstance(node, int | float) and number and abs(node) < math.inf:
+            try:
+                return float(node)
+            except OverflowError:
+                pass
         if hint is Path and isinstance(node, str) and node.strip() and "\0" not in node:
-            with suppress(RuntimeError):  # ~somebody who is not known here
+            try:
                 return self.path(node)
+            except RuntimeError:  # `~name` of nobody
+                pass
         if hint is ZoneInfo and isinstance(node, str):
             try:
                 return ZoneInfo(node)
@@ -195,13 +204,6 @@ def _optional(hint: Any) -> bool:
     return dataclasses.is_dataclass(bare) or get_origin(bare) is not None
 
 
-def _finite(node: float) -> bool:
-    try:
-        return math.isfinite(node)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
-
-
 def shown(node: object) -> str:
     """A value as an error may show it."""
     if node is None:
@@ -216,7 +218,9 @@ def shown(node: object) -> str:
         return f'"{node if len(node) <= 60 else node[:57] + "..."}"'
     if isinstance(node, int) and abs(node) >= 10**60:
         return "a number of more than 60 digits"
-    return f"{node} (a {'number' if isinstance(node, int | float) else type(node).__name__})"
+    return (
+        f"{str(node)[:60]} (a {'number' if isinstance(node, int | float) else type(node).__name__})"
+    )
 
 
 def _list_of(names: set[str]) -> str:

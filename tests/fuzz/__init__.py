@@ -1,1 +1,1 @@
-"""Odd input of every kind: always a sentence, never a traceback."""
+"""Everything that comes from outside, wrong in every way that can be thought of."""

@@ -71,7 +71,7 @@ def test_what_looks_like_settings_and_is_not_is_told(tmp_path: Path, text: str) 
 def test_a_value_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(f"a: {SECRET}\nb: 2026-13-45\n")
-    with pytest.raises(ConfigError, match="line 2: this looks like a number, a date"):
+    with pytest.raises(ConfigError, match="line 2: a value is not what it looks like"):
         config.load(path)
 
 
