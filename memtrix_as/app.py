@@ -94,6 +94,7 @@ class App:
         try:
             await port.start(service.hostname, service.port)
         except OSError as exc:
+            await port.stop()
             raise ConfigError(
                 f"appservice.port: cannot listen on {service.hostname}:{service.port} "
                 f"({exc.strerror or exc}); is the service running already?"

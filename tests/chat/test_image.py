@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -38,6 +39,7 @@ def image() -> Iterator[Image]:
     image = Image(folder)
     image.build()
     yield image
+    subprocess.run(["chmod", "-R", "u+w", folder], check=True)
     shutil.rmtree(folder)
 
 

@@ -11,6 +11,7 @@ import sys
 import termios
 from pathlib import Path
 
+from memtrix_as.local.ports import free_port
 from tests.rig.glass import Glass
 from tests.rig.settings import settings, tokens, write
 from tests.rig.waiting import Waiting
@@ -28,7 +29,9 @@ class Installation:
 
     def __init__(self, folder: Path, dsn: str, model_url: str) -> None:
         self.folder = folder
-        self.settings = settings(tokens("memtrix"), "http://127.0.0.1:9", 1, dsn, model_url)
+        self.settings = settings(
+            tokens("memtrix"), "http://127.0.0.1:9", free_port(), dsn, model_url
+        )
         self.settings["permissions"] = {ANN: "admin", "hs.test": "user"}
         self.open: list[Terminal] = []
 
