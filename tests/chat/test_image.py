@@ -7,8 +7,8 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
