@@ -154,6 +154,8 @@ class App:
             try:
                 await engine.puppets.agree()
                 await engine.people.go_on()
+            except HomeserverError as exc:  # the main agent's; the others' are told and passed over
+                log.error("%s", exc)
             except DOWN as exc:
                 log.warning("Agents wait for the database: %s", exc)
                 await reachable(engine.pool)

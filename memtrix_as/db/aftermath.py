@@ -17,6 +17,8 @@ LOST = """\
 I was restored from a backup of {taken:%Y-%m-%d %H:%M} UTC. What was said here since then I do not \
 remember. If a question of yours was left without an answer, please ask it again."""
 
+ANSWERED = "answered before the restore"  # why a message is done that we know no answer to
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -116,7 +118,7 @@ async def settle(
         for row in rows:
             if row["turn_id"]:
                 await corrections.end(connection, row["turn_id"], "answered after the backup")
-            await inbox.finish(connection, row["id"], "answered before the restore")
+            await inbox.finish(connection, row["id"], ANSWERED)
         await connection.execute(
             """
             update outbox set failed = 'sent before the restore'

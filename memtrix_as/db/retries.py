@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from memtrix_as.db import queue
+from memtrix_as.db.aftermath import ANSWERED
 from memtrix_as.db.pool import Connection
 
 KIND = "retry"  # of the inbox items that ask for it
 
 # What can be tried again, as its last try stands.
-_FAILED = """i.done_at is not null and i.payload ? 'content' and (t.state in ('failed', 'stopped')
-    or t.id is null and i.error is not null)"""
+_FAILED = f"""i.done_at is not null and i.payload ? 'content'
+    and i.error is distinct from '{ANSWERED}'
+    and (t.state in ('failed', 'stopped') or t.id is null and i.error is not null)"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from memtrix_as.agent import silence
 from memtrix_as.agent.silence import Watch
 from memtrix_as.db import agents, inbox, outbox, overdue, retries, sessions, turns
+from memtrix_as.db.aftermath import ANSWERED
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.turns import Ending, Outgoing, Said
@@ -264,6 +265,17 @@ async def test_nothing_is_tried_again_of_who_is_gone_or_where_we_are_not(
     await pool.execute("delete from members where user_id = $1", MAIN)
     assert await click(pool, event_id) == 0
     await pool.execute("insert into members values ($1, $2, null)", ROOM, MAIN)
+    assert await click(pool, event_id) == 1
+
+
+async def test_what_was_answered_before_a_restore_is_not_tried_again(
+    bench: Bench, pool: Pool
+) -> None:
+    """The room has its answer, and only we do not know of it."""
+    event_id = await failed_turn(bench)
+    await pool.execute("update inbox set error = $1", ANSWERED)
+    assert await click(pool, event_id) == 0
+    await pool.execute("update inbox set error = 'no'")
     assert await click(pool, event_id) == 1
 
 
