@@ -132,7 +132,9 @@ class App:
             await catch_up.run(await agents.load(pool))
             self.caught_up = True
             for pause in catch_up.pauses:
-                if await _set_within(port.refused, pause) or port.taken.is_set():
+                if await _set_within(port.refused, pause):
+                    break
+                if port.taken.is_set() and catch_up.pushes_all_or_none:
                     break
                 await catch_up.run(await agents.load(pool), again=True)
             await port.refused.wait()

@@ -41,6 +41,9 @@ class Dispatcher:
     ) -> None:
         """Handle what waits in the lane until nothing does; what it says is sent in between.
 
+        What comes while the last item is handled wakes the lane anew, as whatever leaves an item
+        unfinished must: nobody looks once more for nothing.
+
         Where it is `crowded`, the lane stands in line again after each item: one busy room must
         not keep the others waiting.
         """
@@ -53,6 +56,8 @@ class Dispatcher:
                            event=item.event_id):  # fmt: skip
                     await self._handle(item, lease)
                     await self._chat.deliver(lane)
+                if not item.followed:
+                    return
                 if crowded():
                     await queue.wake(self._pool, lane)
                     return

@@ -195,6 +195,8 @@ async def park(pool: Pool, item: Item, lease: Lease) -> bool:
         )
         # What got as far as a question does not kill the process that works on it.
         await connection.execute("update inbox set attempts = 0 where id = $1", item.id)
+        if not parked:  # all have answered meanwhile
+            await queue.wake(connection, item.lane)
     return bool(parked)
 
 

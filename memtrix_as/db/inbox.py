@@ -48,6 +48,7 @@ class Item:
     gone: bool = False  # its agent is there no more
     waited: float = 0.0  # seconds from its coming to its being claimed
     retry: int = 0  # how often its human has had it tried again
+    followed: bool = True  # more waits in the lane
     claimed_at: float = field(default_factory=time.monotonic)
 
 
@@ -98,11 +99,7 @@ async def put(db: Connection | Pool, arrivals: Sequence[Arrival]) -> None:
                 as a (lane, kind, room_id, agent, event_id, payload, people, hops)
             on conflict do nothing
             returning lane),
-        woken as (
-            insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-            select {queue.QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane)
-            from (select distinct lane from arrived) as lanes order by lane
-            on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args)
+        woken as ({queue.waking("arrived")})
         select {queue.BELL}
         """,
         [a.lane for a in arrivals],
@@ -143,6 +140,8 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
                 select from agents where name = item.agent and state = 'active') as gone,
             exists (select from outbox
                     where lane = $1 and sent_at is null and failed is null) as unsent,
+            exists (select from inbox where lane = $1 and done_at is null
+                    and id <> item.id) as followed,
             exists (select from members join agents using (user_id)
                     where room_id = item.room_id and agents.name = item.agent) as present,
             (select count(*) from (

@@ -372,15 +372,16 @@ async def processes(db: Connection | Pool) -> int:
     )
 
 
-async def wake(db: Connection | Pool, lane: str) -> None:
-    """See that the lane is drained (once more)."""
-    await db.execute(
-        f"""
+def waking(lanes: str) -> str:
+    """SQL that sees that the lanes in a table or query are drained (once more)."""
+    return f"""
         insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
         select {QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane)
-        from (select $1::text as lane) as woken
-        on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args
-        """,
-        lane,
-    )
+        from (select distinct lane from {lanes}) as woken order by lane
+        on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args"""
+
+
+async def wake(db: Connection | Pool, lane: str) -> None:
+    """See that the lane is drained (once more)."""
+    await db.execute(waking("(select $1::text as lane) as one"), lane)
     await db.execute(f"select {BELL}")

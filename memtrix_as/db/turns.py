@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memtrix_as.db import approvals, consultations, corrections, inbox, sessions
+from memtrix_as.db import approvals, consultations, corrections, inbox, queue, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
 from memtrix_as.db.queue import Lease, held
@@ -89,7 +89,8 @@ spoken as (
 later as (
     insert into inbox (lane, kind, room_id, agent, payload)
     select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
-    from ended where $24),
+    from ended where $24 returning lane),
+woken as ({queue.waking("later")}),
 {approvals.closing("select id from ended")},
 handled as (
     update inbox set done_at = now(), error = $5

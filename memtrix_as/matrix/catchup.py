@@ -26,6 +26,9 @@ FLUSHED_BY_PING = {"synapse", "tuwunel"}
 # Synapse stores what it finds to send between "nothing is left" and "the service is up again"
 # (synapse/appservice/scheduler.py, _Recoverer.retry), and sends that with the next recovery only.
 SETTLED = 2.0  # seconds after which it is either sent or left behind
+# A push to us as we were before may fail only after our ping. Then its first try of a recovery is
+# two seconds later (_Recoverer.recover), when we have looked already.
+ONCE_MORE = 6.0  # seconds from the first look to the second
 LATELY = 60.0  # seconds before our look in which that can have happened
 LOOKS = 4
 PAGES = 20  # of 50 events, at most, back in one room
@@ -58,15 +61,22 @@ class CatchUp:
 
     @property
     def pauses(self) -> Iterator[float]:
-        """Seconds between further looks, until something is pushed again.
+        """Seconds between further looks.
 
         What comes while Conduit's back-off lasts (30 s times the square of the tries) is not
         pushed before a later event, which may be long in coming.
         """
         homeserver = self._config.homeserver
-        if homeserver.software not in FLUSHED_BY_PING:
+        if self.pushes_all_or_none:
             for tries in range(1, LOOKS + 1):
                 yield homeserver.push_back_off * tries**2 + SETTLED
+        else:
+            yield ONCE_MORE
+
+    @property
+    def pushes_all_or_none(self) -> bool:
+        """Whether something that is pushed shows that nothing is kept back any more."""
+        return self._config.homeserver.software not in FLUSHED_BY_PING
 
     async def run(self, everyone: Sequence[Agent], *, again: bool = False) -> None:
         """Take in what was missed; problems are logged, since live events come all the same.
@@ -81,7 +91,7 @@ class CatchUp:
                 "The homeserver cannot reach us at %s: %s", self._config.appservice.address, exc
             )
         since = None
-        if self._config.homeserver.software in FLUSHED_BY_PING:
+        if not self.pushes_all_or_none:
             since = datetime.now(UTC) - timedelta(seconds=LATELY)
             await asyncio.sleep(SETTLED)
         if not await rooms.any_events(self._pool):

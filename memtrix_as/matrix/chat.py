@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +36,7 @@ DRAFT = {content.DRAFT: True}
 TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
 PATIENCE = 0.2  # seconds without an answer after which we show that somebody works
 FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
+COURTESIES = 2  # requests at once that show who works: what is said must not wait for them
 
 
 class MatrixChat:
@@ -56,6 +57,7 @@ class MatrixChat:
         self._user_of = user_of
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._courtesies = asyncio.Semaphore(COURTESIES)
 
     def stream(self, turn_id: int, place: Place, event_id: str, reply_to: str | None) -> "Stream":
         work = _Work(turn_id, place, self._user_of(place.agent), event_id, reply_to)
@@ -93,6 +95,15 @@ class MatrixChat:
         task = asyncio.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def courtesy(self, request: Callable[[], Awaitable[None]]) -> None:
+        """Show that somebody works, few at a time: the busier all are, the fewer are shown it.
+
+        Whose turn has ended before it came to that, is spared it.
+        """
+        async with self._courtesies:
+            with suppress(HomeserverError):
+                await request()
 
     async def close(self) -> None:
         """Wait a moment for what nobody waits for; what is not out then goes after a restart."""
@@ -266,19 +277,22 @@ class Stream:
 
     async def _show_work(self) -> None:
         user, room = self._work.user_id, self._work.place.room_id
-        typing = False
+        show, typing = self._chat.courtesy, False
+
+        def type_() -> Awaitable[None]:
+            nonlocal typing
+            typing = True
+            return self._client.typing(user, room, TYPING)
+
         try:
             await asyncio.sleep(PATIENCE)
-            with suppress(HomeserverError):
-                await self._client.read(user, room, self._work.event_id)
+            await show(lambda: self._client.read(user, room, self._work.event_id))
             while True:
-                typing = True
-                with suppress(HomeserverError):
-                    await self._client.typing(user, room, TYPING)
+                await show(type_)
                 await asyncio.sleep(TYPING * 0.75)
         finally:
             if typing:
-                self._chat.soon(self._client.typing(user, room, 0))
+                self._chat.soon(show(lambda: self._client.typing(user, room, 0)))
 
     async def _show_text(self) -> None:
         await self._grown.wait()

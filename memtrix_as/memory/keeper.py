@@ -137,10 +137,11 @@ class Keeper:
             days = await conversations.stale(self._pool, str(self._config.timezone), DAYS)
             for day in days:
                 await index_day(self._pool, day)
+            spent = time.monotonic() - began
             if len(days) == DAYS:
                 await self._tell("turns are still to be indexed", conversations.count_stale)
-                continue
-            spent = time.monotonic() - began
+                if not self._said.is_set():
+                    continue  # nobody has spoken meanwhile
             await self._said.wait()
             await asyncio.sleep(max(TOGETHER, spent / SHARE))
 

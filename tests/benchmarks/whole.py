@@ -44,7 +44,7 @@ class Pair:
 @asynccontextmanager
 async def least(p: Parts) -> AsyncIterator[str]:
     """The least agent, in a process of its own; its user id."""
-    user, token = await p.homeserver.account(p.http, "least")
+    user, token = await p.homeserver.account(p.http, f"least{next(_numbers)}")
     child = await spawn(
         [sys.executable, "-m", "tests.benchmarks.least", p.homeserver.address, token, p.model.url],
         cwd=ROOT, env=environment() | {"PYTHONPATH": str(ROOT)},

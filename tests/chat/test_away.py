@@ -1,10 +1,13 @@
 """Database or homeserver away for a while: nothing is lost, and it heals by itself."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from memtrix_as.matrix import catchup
 from memtrix_as.testing import ScriptedModel
 from tests.rig.chat import Chat
 from tests.rig.door import Door
@@ -149,6 +152,20 @@ async def test_starting_before_the_homeserver(
     assert await (await stage.chat()).ask("hi") == "Hello."
 
 
+@asynccontextmanager
+async def swallowing(door: Door) -> AsyncIterator[None]:
+    """Meanwhile all that is pushed to us is acknowledged, and nobody has it."""
+
+    async def swallow(_: web.Request) -> web.Response:
+        return web.json_response({})
+
+    nobody = web.Application()
+    nobody.router.add_route("*", "/{path:.*}", swallow)
+    async with TestServer(nobody) as server:
+        await door.lead_to(str(server.make_url("")).rstrip("/"))
+        yield
+
+
 @only("direct")
 async def test_what_the_homeserver_leaves_behind_is_found(
     chat: Chat, service: Service, door: Door, model: ScriptedModel
@@ -157,14 +174,7 @@ async def test_what_the_homeserver_leaves_behind_is_found(
     model.says("Before.")
     assert await chat.ask("before") == "Before."
     await service.stop()
-
-    async def swallow(_: web.Request) -> web.Response:
-        return web.json_response({})
-
-    nobody = web.Application()
-    nobody.router.add_route("*", "/{path:.*}", swallow)
-    async with TestServer(nobody) as swallowing:
-        await door.lead_to(str(swallowing.make_url("")).rstrip("/"))
+    async with swallowing(door):
         await door.delivered(await chat.send("are you there?"))
     await door.lead_to(service.url)
     model.says("After.")
@@ -173,6 +183,21 @@ async def test_what_the_homeserver_leaves_behind_is_found(
     model.says("Once.")
     assert await chat.ask("and now?") == "Once."
     assert chat.replies() == ["Before.", "After.", "Once."]
+
+
+@only("direct")
+async def test_what_it_leaves_behind_after_our_first_look_is_found(
+    chat: Chat, service: Service, door: Door, model: ScriptedModel
+) -> None:
+    model.says("Before.", "After.")
+    assert await chat.ask("before") == "Before."
+    await service.restart()
+    await asyncio.sleep(catchup.SETTLED + 1.5)
+    async with swallowing(door):
+        await door.delivered(await chat.send("are you there?"))
+    await door.lead_to(service.url)
+    assert await chat.reply() == "After."
+    assert chat.replies() == ["Before.", "After."]
 
 
 @only("direct")

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 20.0  # seconds; generous, because the cores are shared, and spent only on failure
+PATIENCE = 40.0  # seconds; generous, because the cores are shared, and spent only on failure
 
 
 class Waiting:

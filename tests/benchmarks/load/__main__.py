@@ -57,7 +57,7 @@ async def _agents(t: Town, agents: int) -> list[str]:
 async def _ours(t: Town, o: argparse.Namespace, code: Path, users: Sequence[str]) -> Outcome:
     """The service of a checkout, in rooms of its own."""
     rooms: list[str] = []
-    async with services(t, o.workers, code) as running:
+    async with services(t, o.workers, code, o.share) as running:
         while len(rooms) < o.rooms:
             some = [users[n % len(users)] for n in range(len(rooms), min(len(rooms) + 50, o.rooms))]
             rooms += await asyncio.gather(*map(t.side.room_with, some))
@@ -85,6 +85,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--latency", type=float, default=2.0, help="of the model, seconds")
     parser.add_argument("--pieces", type=int, default=10, help="in which the model answers")
     parser.add_argument("--workers", type=int, default=1, help="processes that take turns")
+    parser.add_argument("--share", type=float, default=1.0, help="of the time that each may run")
     parser.add_argument("--homeserver", choices=("fake", "synapse"), default="fake")
     parser.add_argument("--agents", type=int, default=1, help="among whom the rooms are divided")
     parser.add_argument("--idle", type=float, default=0, help="seconds of quiet before the load")

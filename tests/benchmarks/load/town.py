@@ -18,7 +18,7 @@ from memtrix_as.local.folder import tail
 from memtrix_as.local.ports import free_port
 from memtrix_as.local.postgres import EmbeddedPostgres
 from tests.benchmarks.load.model import EchoModel
-from tests.benchmarks.parts import AGENT, CONTEXT, SYNAPSE, Human, connection
+from tests.benchmarks.parts import AGENT, CONTEXT, ROOT, SYNAPSE, Human, connection
 from tests.rig.api import Json
 from tests.rig.fakeserver import FakeHomeserver
 from tests.rig.homeserver import Homeserver
@@ -208,8 +208,13 @@ async def _with_statistics(server: EmbeddedPostgres) -> None:
 
 
 @asynccontextmanager
-async def services(t: Town, workers: int, code: Path) -> AsyncIterator[list[Process]]:
-    """The service and further workers from the checkout `code`, until left."""
+async def services(
+    t: Town, workers: int, code: Path, share: float = 1.0
+) -> AsyncIterator[list[Process]]:
+    """The service and further workers from the checkout `code`, until left.
+
+    `share` of the time may each of them run, once all are ready.
+    """
     ports = [free_port() for _ in range(workers)]
     values = settings(t.registration, t.homeserver.address, t.port, t.dsn, t.model.url)
     values["appservice"]["address"] = f"http://127.0.0.1:{t.port}"
@@ -226,6 +231,10 @@ async def services(t: Town, workers: int, code: Path) -> AsyncIterator[list[Proc
             name = f"worker {number}" if number else "service"
             running.append(Process(name, child, f"http://127.0.0.1:{port}"))
             await _wait(lambda p=running[-1]: _ready(t, p), log)  # type: ignore[misc]
+        if share < 1:
+            pids = [str(process.child.pid) for process in running]
+            command = [sys.executable, "-m", "tests.benchmarks.load.share", str(share), *pids]
+            stack.push_async_callback((await spawn(command, cwd=ROOT)).stop)
         yield running
 
 
