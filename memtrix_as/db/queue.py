@@ -306,23 +306,35 @@ async def recover(db: Connection | Pool, own: int | None = None) -> int:
 
     A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped;
     who asks, as worker `own`, is not. What a dead one still may do afterwards is refused by the
-    lease that it no longer has. Returns how many were dead.
+    lease that it no longer has. What it was at may have brought it to a standstill: those attempts
+    count, whatever it says of them when it goes on. Returns how many were dead.
     """
     dead = await db.fetch(
         """
-        with dead as (
-            select id from procrastinate_workers w
-            where (last_heartbeat < now() - make_interval(secs => $2)
-                   and id is distinct from $3)
-               or not exists (
-                    select from pg_locks
-                    where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
-                      and database = (select oid from pg_database
-                                      where datname = current_database()))),
+        with workers as (
+            select id, last_heartbeat, exists (
+                select from pg_locks
+                where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
+                  and database = (select oid from pg_database
+                                  where datname = current_database())) as connected
+            from procrastinate_workers w),
+        dead as (
+            select id, connected from workers
+            where not connected or (last_heartbeat < now() - make_interval(secs => $2)
+                                    and id is distinct from $3)),
         taken as (
             delete from procrastinate_jobs
             where status = 'doing' and (worker_id is null or worker_id in (select id from dead))
-            returning lock)
+            returning id, lock, worker_id),
+        blamed as (
+            select i.id, taken.id as job
+            from taken join dead on dead.id = worker_id and connected
+                join inbox i on i.lane = taken.lock and done_at is null
+                    and taken.id = any(attempts)
+            for update of i skip locked),
+        counted as (
+            update inbox i set attempts = array_replace(attempts, job, -job)
+            from blamed where blamed.id = i.id)
         delete from procrastinate_workers where id in (select id from dead) returning id
         """,
         WORKER_LOCKS,
