@@ -1,6 +1,7 @@
 """The engine that wakes lanes: procrastinate's jobs, one waking job per lane at most."""
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -35,6 +36,8 @@ TOGETHER = 25  # jobs that are fetched at once, where so many places are free
 HEARTBEAT = 2.0  # seconds
 STALLED = 7.0  # seconds without a heartbeat after which a worker counts as dead
 GUARD = 3.0  # seconds between two looks for dead workers; a lost connection shows at once
+
+REST = 4  # seconds that work gets to end when we stop
 
 # The library waits twice as long after each try: minutes, once the database was away for some.
 RECONNECT = 1.0  # seconds after which its tries begin anew
@@ -172,6 +175,7 @@ class Queue:
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self._begun = asyncio.Event()
+        self._away = False  # the database
         self.runs = False  # it takes work now
 
     async def start(self) -> None:
@@ -186,10 +190,14 @@ class Queue:
         self._stopping = True
         if self._running:
             self._running.cancel()
-            while not self._running.done():
+            for second in itertools.count():
                 await asyncio.wait({self._running}, timeout=1)
+                if self._running.done():
+                    break
                 # A cancellation gets lost in libraries when the database goes away right then.
                 self._worker.stop()  # type: ignore[no-untyped-call]
+                if second == REST:  # whoever still waits for the database need not
+                    await self._app.close_async()
         await self._app.close_async()
 
     async def _run_workers(self) -> None:
@@ -198,6 +206,9 @@ class Queue:
             try:
                 async with self._pool.acquire() as self._jobs.connection:
                     await self._recover()
+                    if self._away:
+                        self._away = False
+                        log.info("The database is back, work goes on")
                     guard = asyncio.create_task(self._guard(), name="guard")
                     self.runs = True
                     self._begun.set()
@@ -209,7 +220,7 @@ class Queue:
                         await asyncio.gather(guard, return_exceptions=True)
                         await unlock(self._jobs.connection)
             except (*DOWN, exceptions.ConnectorException, psycopg.OperationalError) as exc:
-                log.warning("The database is away, work pauses: %s", exc)
+                self._pauses(exc)
             except Exception:  # one background job: were it to end, nothing would be handled
                 log.exception("The queue failed and begins anew")
             await asyncio.sleep(1)
@@ -221,9 +232,14 @@ class Queue:
             try:
                 await self._recover()
             except (*DOWN, asyncpg.PostgresError) as exc:
-                log.warning("The database is away: %s", exc)
+                self._pauses(exc)
                 self._worker.stop()  # type: ignore[no-untyped-call]
                 return
+
+    def _pauses(self, exc: BaseException) -> None:
+        if not self._away:  # said once for each time that it is away
+            log.warning("The database is away, work pauses: %s", exc)
+        self._away = True
 
     async def _recover(self) -> None:
         if await recover(self._jobs.connection, self._jobs.worker_id):
