@@ -33,9 +33,9 @@ QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'
 CONTROLLING = 50  # places that only controls get
 TOGETHER = 25  # jobs that are fetched at once, where so many places are free
 
-HEARTBEAT = 2.0  # seconds
-STALLED = 7.0  # seconds without a heartbeat after which a worker counts as dead
-GUARD = 3.0  # seconds between two looks for dead workers; a lost connection shows at once
+HEARTBEAT = 1.0  # seconds
+STALLED = 6.0  # seconds without a heartbeat after which a worker counts as dead
+GUARD = 1.5  # seconds between two looks for dead workers; a lost connection shows at once
 
 REST = 4  # seconds that work gets to end when we stop
 
