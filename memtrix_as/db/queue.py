@@ -17,6 +17,7 @@ from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from memtrix_as.db import workers
 from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.messages import AT_TERMINAL
 
@@ -41,9 +42,6 @@ REST = 4  # seconds that work gets to end when we stop
 
 # The library waits twice as long after each try: minutes, once the database was away for some.
 RECONNECT = 1.0  # seconds after which its tries begin anew
-
-# Two-key advisory locks: this class, and the worker's id.
-WORKER_LOCKS = 0x4D58
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class _Jobs(JobManager):
             worker_id: int = await self.connection.fetchval(
                 "insert into procrastinate_workers default values returning id"
             )
-            await lock_worker(self.connection, worker_id)
+            await workers.lock(self.connection, worker_id)
         self.worker_id = worker_id
         self._fetched.clear()  # by the worker before this one
         return worker_id
@@ -218,7 +216,7 @@ class Queue:
                         self.runs = False
                         guard.cancel()
                         await asyncio.gather(guard, return_exceptions=True)
-                        await unlock(self._jobs.connection)
+                        await workers.unlock(self._jobs.connection)
             except (*DOWN, exceptions.ConnectorException, psycopg.OperationalError) as exc:
                 self._pauses(exc)
             except Exception:  # one background job: were it to end, nothing would be handled
@@ -287,31 +285,6 @@ def held(job: str, worker: str, lock: str = "for share") -> str:
         and status = 'doing' and not abort_requested {lock})"""
 
 
-async def lock_worker(connection: Connection, worker_id: int) -> None:
-    """Take the lock that tells others that this worker lives; it goes with the connection."""
-    await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
-
-
-async def served(db: Connection | Pool) -> bool:
-    """Whether any worker lives."""
-    return bool(
-        await db.fetchval(
-            """
-            select exists (select from pg_locks where locktype = 'advisory' and objsubid = 2
-                and classid = $1::bigint::oid
-                and database = (select oid from pg_database where datname = current_database()))
-            """,
-            WORKER_LOCKS,
-        )
-    )
-
-
-async def unlock(connection: Connection) -> None:
-    """Give the lock back, unless it went with its connection."""
-    if not connection.is_closed():
-        await connection.execute("select pg_advisory_unlock_all()")
-
-
 # A job that waits already is held until our commit (by the update of what it has anyway), so that
 # it cannot be fetched before what it is to find; the bell then rings for it once more.
 BELL = """pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
@@ -353,7 +326,7 @@ async def recover(db: Connection | Pool, own: int | None = None) -> int:
             from blamed where blamed.id = i.id)
         delete from procrastinate_workers where id in (select id from dead) returning id
         """,
-        WORKER_LOCKS,
+        workers.LOCKS,
         STALLED,
         own,
     )
@@ -385,19 +358,6 @@ async def abort(connection: Connection, lane: str) -> None:
         lane,
     )
     await wake(connection, lane)
-
-
-async def processes(db: Connection | Pool) -> int:
-    """How many work on this database, terminals among them, and we while our worker runs."""
-    return int(
-        await db.fetchval(
-            """
-            select count(*) from pg_locks where locktype = 'advisory' and classid = $1::oid
-              and database = (select oid from pg_database where datname = current_database())
-            """,
-            WORKER_LOCKS,
-        )
-    )
 
 
 async def wake(db: Connection | Pool, lane: str) -> None:

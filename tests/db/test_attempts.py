@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from memtrix_as.agent.dispatcher import Dispatcher
-from memtrix_as.db import agents, inbox, queue
+from memtrix_as.db import agents, inbox, queue, workers
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
 from memtrix_as.db.pool import Pool, connect
@@ -171,14 +171,14 @@ async def test_what_brings_a_process_to_a_standstill_counts_when_that_goes_on(
         worker_id = await alive.fetchval(
             "insert into procrastinate_workers default values returning id"
         )
-        await queue.lock_worker(alive, worker_id)
+        await workers.lock(alive, worker_id)
         job = await alive.fetchrow("select id from procrastinate_fetch_job_v2(null, $1)", worker_id)
         assert await inbox.claim(direct, LANE, Lease(job["id"], worker_id))
         await alive.execute("update procrastinate_workers set last_heartbeat = '2020-01-01'")
         assert await queue.recover(direct) == 1
         await inbox.give_back(direct, [job["id"]])  # it has seen that it lost the turn
         assert await counts(direct) == 1
-        await queue.unlock(alive)
+        await workers.unlock(alive)
 
 
 async def test_what_a_dead_process_had_fetched_and_not_begun_does_not_count(direct: Pool) -> None:

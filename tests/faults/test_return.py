@@ -8,11 +8,13 @@ import pytest
 from memtrix_as.db import queue
 from memtrix_as.db.pool import connect
 from memtrix_as.db.queue import Lease, Queue
+from memtrix_as.testing.script import Reply
 from tests.faults.outage import Talk
 from tests.faults.relay import Line
 from tests.faults.storm import Plan, Storm
-from tests.faults.town import Town
+from tests.faults.town import HUMAN, Town
 from tests.rig.database import Database
+from tests.rig.timeline import DRAFT
 from tests.rig.waiting import until
 
 LANE = "memtrix !room"
@@ -74,3 +76,20 @@ async def test_what_a_homeserver_kept_is_asked_for_when_it_is_reached_again(town
         town.lines[name].heal()
     for each in (talking, quiet):  # the answer that waits is what reaches it first
         assert await storm._all_ended(each.room, 60)
+
+
+async def test_an_edit_on_its_way_does_not_come_after_the_whole_answer(town: Town) -> None:
+    """A homeserver goes on with a request that nobody waits for any more."""
+    answer = "This answers r0m0."
+    town.model.default = lambda _: Reply(["This ", "answ", "ers r0m0."], delay=1.5)
+    await town.start()
+    await town.ready()
+    room = await town.chat()
+    town.homeserver.holds = lambda body: 3.0 if DRAFT in body.get("m.new_content", {}) else 0.0
+    town.homeserver.say(room, HUMAN, "say r0m0")
+    seen = town.homeserver.rooms[room]
+    bodies = lambda: [e["content"].get("body") for e in seen.events]  # noqa: E731
+    await until(lambda: f"* {answer}" in bodies(), "the answer", 30)
+    await asyncio.sleep(3.5)
+    assert "* This answ" in bodies(), "no edit was on its way"
+    assert bodies()[-1] == f"* {answer}"

@@ -48,6 +48,7 @@ class FakeHomeserver:
         self.back_off = 1.0  # seconds after a failed push; then twice as long, up to 64 times
         self.heard: list[Callable[[str, Json], None]] = []  # called with each event of a room
         self.pushed = self.refused = self.repeated = 0
+        self.holds: Callable[[Json], float] = lambda body: 0.0  # how long a request is worked on
         self._numbers = itertools.count(1)
         self._users: set[str] = set()
         self._answers: dict[tuple[str, str], Json] = {}
@@ -168,6 +169,7 @@ class FakeHomeserver:
             body = {}
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         user = self._tokens.get(token) or request.query.get("user_id") or self.user("nobody")
+        await asyncio.sleep(self.holds(body))
         for method, pattern, handler in self._routes:
             if method == request.method and (found := pattern.match(path)):
                 answer = handler(user, body, dict(request.query), **found.groupdict())
