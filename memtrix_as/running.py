@@ -3,11 +3,20 @@
 import argparse
 import asyncio
 import gc
+import logging
+import os
 import signal
 
 from memtrix_as import config
 from memtrix_as.app import App
 from memtrix_as.worker import Worker
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Seconds in which all comes to a rest, also where a database or a server does not answer. To end
+# without that is to crash: nothing is lost by it.
+GRACE = 15.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +33,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def main(options: argparse.Namespace) -> int:
-    """Run it; returns the exit status. SIGTERM and SIGINT end it cleanly."""
+    """Run it; returns the exit status. The first SIGTERM or SIGINT ends it cleanly, the second at
+    once.
+    """
     settings = config.load(options.config)
     config.setup_logging(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
+
+    def stop() -> None:
+        log.info("Stopping; a second signal ends it at once")
+        stopped.set()
+        loop.call_later(GRACE, _break_off)
+        for signum in SIGNALS:
+            loop.remove_signal_handler(signum)
+            signal.signal(signum, signal.SIG_DFL)
+
+    for signum in SIGNALS:
+        loop.add_signal_handler(signum, stop)
     process: App | Worker
     if getattr(options, "worker", False):  # the bare command has none of these options
         process = Worker(settings, options.config, options.metrics_port)
@@ -50,6 +70,13 @@ async def main(options: argparse.Namespace) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         await process.stop()
     return 0
+
+
+def _break_off() -> None:
+    log.warning("Not all has come to a rest within %.0f s; what has not goes on at the next start",
+                GRACE)  # fmt: skip
+    logging.shutdown()
+    os._exit(1)
 
 
 def _collect_less() -> None:

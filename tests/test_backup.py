@@ -17,7 +17,7 @@ from memtrix_as import database as databases
 from memtrix_as.backup.archive import Writer
 from memtrix_as.backup.files import STAGE
 from memtrix_as.backup.write import fill
-from memtrix_as.db import agents, queue, restored
+from memtrix_as.db import agents, restored, workers
 from memtrix_as.db.pool import connect
 from memtrix_as.memory.journals import Journals
 from memtrix_as.memory.persona import Persona
@@ -185,9 +185,9 @@ async def test_not_while_a_service_runs(
     file = tmp_path / "mind.backup"
     await old.run("backup", file)
     connection = await asyncpg.connect(new.dsn, ssl=False)
-    await queue.lock_worker(connection, 7)
+    await workers.lock(connection, 7)
     assert "The service is running" in await new.run("restore", file, status=1)
-    await queue.unlock(connection)
+    await workers.unlock(connection)
     assert await restored.lock(connection)
     assert "Another restore" in await new.run("restore", file, status=1)
     await connection.close()

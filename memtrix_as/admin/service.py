@@ -11,7 +11,7 @@ from memtrix_as.admin.start import Start
 from memtrix_as.admin.tables import Cell, block, code, facts, words
 from memtrix_as.admin.when import lasting
 from memtrix_as.admin.words import amount
-from memtrix_as.db import agents, overview, queue
+from memtrix_as.db import agents, overview, workers
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.server import Server
 from memtrix_as.memory.keeper import Keeper
@@ -33,7 +33,7 @@ To go back, stop me, give an empty database and empty folders, and run the same 
 @command("status", "shows how the service is, and what it is doing")
 async def status(call: Call) -> str:
     figures = await overview.figures(call.db)
-    processes = await queue.processes(call.db)
+    processes = await workers.processes(call.db)
     start: Start = call.get(Start)
     main = (await agents.load(call.db))[0]
     doing = [

@@ -35,6 +35,7 @@ class Dispatcher:
         self._chat = chat
         self._handlers = handlers
         self._attempts = attempts
+        self._blameless: set[int] = set()  # jobs whose attempts are not to count, once that is said
 
     async def drain(
         self, lane: str, lease: Lease, crowded: Callable[[], bool] = lambda: False
@@ -48,6 +49,7 @@ class Dispatcher:
         not keep the others waiting.
         """
         try:
+            await self._give_back()
             item = await inbox.claim(self._pool, lane, lease)
             if item is None or item.unsent:  # left there by a crash, or by a stopped turn
                 await self._chat.deliver(lane)
@@ -64,10 +66,26 @@ class Dispatcher:
                 item = await inbox.claim(self._pool, lane, lease)
         except LostTurn as exc:
             log.info("Stopped working on %s: %s", lane, exc)
+            await self._give_back(lease)
             await queue.wake(self._pool, lane)
         except DOWN as exc:
             # Nothing is lost: the lane is woken again when the database is back.
             log.warning("The database went away during %s: %s", lane, exc)
+            await self._give_back(lease)
+        except asyncio.CancelledError:
+            await self._give_back(lease)
+            raise
+
+    async def _give_back(self, lease: Lease | None = None) -> None:
+        """Do not count what ended in this job for no fault of the item; later, if that fails now.
+
+        A claim of which we know not whether it came about is among it.
+        """
+        self._blameless |= {lease.job_id} if lease else set()
+        if owed := [*self._blameless]:
+            with suppress(*DOWN):
+                await inbox.give_back(self._pool, owed)
+                self._blameless -= {*owed}
 
     async def _handle(self, item: Item, lease: Lease) -> None:
         if item.gone:
@@ -88,9 +106,7 @@ class Dispatcher:
         try:
             if not await handler(item, lease):
                 await inbox.finish(self._pool, item.id)
-        except (LostTurn, asyncio.CancelledError, *DOWN):
-            with suppress(*DOWN):
-                await inbox.give_back(self._pool, item)
+        except (LostTurn, *DOWN):
             raise
         except Exception:  # one turn: whatever breaks in it must not break the lane
             log.exception("Handling %s %d crashed", item.kind, item.id)

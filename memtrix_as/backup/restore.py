@@ -21,7 +21,7 @@ from memtrix_as import config, database
 from memtrix_as.backup import configuration, files
 from memtrix_as.backup.archive import Reader
 from memtrix_as.config import Config
-from memtrix_as.db import aftermath, copies, queue, restored
+from memtrix_as.db import aftermath, copies, restored, workers
 from memtrix_as.db.copies import Table
 from memtrix_as.db.pool import DOWN, MIGRATIONS, Connection
 from memtrix_as.db.restored import Restored
@@ -102,7 +102,7 @@ def _tell_differences(backup: Reader, path: Path) -> None:
 async def _restore(backup: Reader, settings: Config, dsn: str, connection: Connection) -> str:
     if not await restored.lock(connection):
         raise BackupError("Another restore is working on this database.")
-    if await queue.served(connection):
+    if await workers.served(connection):
         raise BackupError("The service is running. Stop it first: a restore takes its place.")
     before = await restored.read(connection)
     ours = files.folders(settings)

@@ -194,7 +194,7 @@ async def park(pool: Pool, item: Item, lease: Lease) -> bool:
             OFFER,
         )
         # What got as far as a question does not kill the process that works on it.
-        await connection.execute("update inbox set attempts = 0 where id = $1", item.id)
+        await connection.execute("update inbox set attempts = '{}' where id = $1", item.id)
         if not parked:  # all have answered meanwhile
             await queue.wake(connection, item.lane)
     return bool(parked)

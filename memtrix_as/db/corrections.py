@@ -61,7 +61,7 @@ async def reword(connection: Connection, edit_id: int, target_id: int) -> Any:
     """Give an unanswered message the words of its edit; returns the raw event as it now is."""
     return await connection.fetchval(
         """
-        update inbox t set attempts = 0, payload = jsonb_set(t.payload, '{content}',
+        update inbox t set attempts = '{}', payload = jsonb_set(t.payload, '{content}',
             (e.payload->'content'->'m.new_content') || jsonb_build_object('m.relates_to',
                 t.payload->'content'->'m.relates_to'))
         from inbox e

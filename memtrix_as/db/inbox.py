@@ -124,7 +124,7 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
     row = await pool.fetchrow(
         f"""
         with item as (
-            update inbox set attempts = attempts + 1
+            update inbox set attempts = attempts || $2::bigint
             where id = (
                 select id from inbox i where lane = $1 and done_at is null
                   and not (left(lane, 1) = '{AMONG_AGENTS}' and exists (
@@ -132,8 +132,8 @@ async def claim(pool: Pool, lane: str, lease: Lease) -> Item | None:
                 order by id limit 1)
               and not exists (select from turns where turns.id = inbox.id and state = 'parked')
               and {held("$2", "$3", lock="")}
-            returning id, lane, kind, room_id, agent, event_id, payload, received_at, attempts,
-                hops, retry)
+            returning id, lane, kind, room_id, agent, event_id, payload, received_at,
+                cardinality(attempts) as attempts, hops, retry)
         select item.*,
             extract(epoch from clock_timestamp() - received_at)::float8 as waited,
             agent <> '' and not exists (
@@ -212,19 +212,28 @@ async def hold_turn(connection: Connection, item: Item, lease: Lease) -> None:
         raise LostTurn(f"turn {item.id} was ended meanwhile")
 
 
-async def give_back(pool: Pool, item: Item) -> None:
-    """Do not count an attempt that ended for no fault of the item."""
+async def give_back(pool: Pool, jobs: Sequence[int]) -> None:
+    """Do not count attempts that ended in these jobs for no fault of their items.
+
+    Also late, when others have taken the items up since, and where a job never got as far.
+    """
     await pool.execute(
-        "update inbox set attempts = attempts - 1 where id = $1 and attempts = $2",
-        item.id,
-        item.attempts,
+        """
+        update inbox set attempts = array(
+            select job from unnest(attempts) with ordinality as a (job, n)
+            where job <> all($1) order by n)
+        where done_at is null and attempts && $1
+        """,
+        jobs,
     )
 
 
 async def move(connection: Connection, item_id: int, lane: str) -> None:
     """Have an item handled in another lane, because it would hold up those behind it."""
     await connection.execute(
-        "update inbox set lane = $2, attempts = 0 where id = $1 and done_at is null", item_id, lane
+        "update inbox set lane = $2, attempts = '{}' where id = $1 and done_at is null",
+        item_id,
+        lane,
     )
     await queue.wake(connection, lane)
 

@@ -180,7 +180,7 @@ async def _head(connection: Connection, lane: str) -> Head:
             left join turns t using (id) where lane = $1 and done_at is null order by i.id limit 1),
         jobs as (select status from procrastinate_jobs where lock = $1),
         kind as (select {QUEUE} as queue_name from (select $1::text as lane) as asked)
-        select id, attempts, state,
+        select id, cardinality(attempts) as attempts, state,
             payload->'content' ? 'url' as files,
             exists (select from approvals where turn_id = head.id and state = 'open') as asks,
             exists (select from consultations where turn_id = head.id and state = 'open')

@@ -195,7 +195,7 @@ async def figures(db: Connection | Pool) -> Figures:
                 and room_id not in (select room_id from management)) as rooms,
             (select count(*) from turns where state = 'running') as running,
             (select count(*) from turns where state = 'parked') as parked,
-            (select count(*) from inbox where done_at is null and attempts = 0) as waiting,
+            (select count(*) from inbox where done_at is null and attempts = '{}') as waiting,
             (select count(*) from outbox where sent_at is null and failed is null) as unsent,
             (select count(*) from turns
              where state = 'failed' and ended_at > now() - interval '1 day') as failed,

@@ -1,6 +1,7 @@
 """The engine that wakes lanes: procrastinate's jobs, one waking job per lane at most."""
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -16,6 +17,7 @@ from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 from psycopg_pool import AsyncConnectionPool
 
+from memtrix_as.db import workers
 from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.messages import AT_TERMINAL
 
@@ -32,15 +34,14 @@ QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'
 CONTROLLING = 50  # places that only controls get
 TOGETHER = 25  # jobs that are fetched at once, where so many places are free
 
-HEARTBEAT = 2.0  # seconds
-STALLED = 7.0  # seconds without a heartbeat after which a worker counts as dead
-GUARD = 3.0  # seconds between two looks for dead workers; a lost connection shows at once
+HEARTBEAT = 1.0  # seconds
+STALLED = 6.0  # seconds without a heartbeat after which a worker counts as dead
+GUARD = 1.5  # seconds between two looks for dead workers; a lost connection shows at once
+
+REST = 4  # seconds that work gets to end when we stop
 
 # The library waits twice as long after each try: minutes, once the database was away for some.
 RECONNECT = 1.0  # seconds after which its tries begin anew
-
-# Two-key advisory locks: this class, and the worker's id.
-WORKER_LOCKS = 0x4D58
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class _Jobs(JobManager):
             worker_id: int = await self.connection.fetchval(
                 "insert into procrastinate_workers default values returning id"
             )
-            await lock_worker(self.connection, worker_id)
+            await workers.lock(self.connection, worker_id)
         self.worker_id = worker_id
         self._fetched.clear()  # by the worker before this one
         return worker_id
@@ -172,6 +173,7 @@ class Queue:
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self._begun = asyncio.Event()
+        self._away = False  # the database
         self.runs = False  # it takes work now
 
     async def start(self) -> None:
@@ -186,10 +188,14 @@ class Queue:
         self._stopping = True
         if self._running:
             self._running.cancel()
-            while not self._running.done():
+            for second in itertools.count():
                 await asyncio.wait({self._running}, timeout=1)
+                if self._running.done():
+                    break
                 # A cancellation gets lost in libraries when the database goes away right then.
                 self._worker.stop()  # type: ignore[no-untyped-call]
+                if second == REST:  # whoever still waits for the database need not
+                    await self._app.close_async()
         await self._app.close_async()
 
     async def _run_workers(self) -> None:
@@ -198,6 +204,9 @@ class Queue:
             try:
                 async with self._pool.acquire() as self._jobs.connection:
                     await self._recover()
+                    if self._away:
+                        self._away = False
+                        log.info("The database is back, work goes on")
                     guard = asyncio.create_task(self._guard(), name="guard")
                     self.runs = True
                     self._begun.set()
@@ -207,9 +216,9 @@ class Queue:
                         self.runs = False
                         guard.cancel()
                         await asyncio.gather(guard, return_exceptions=True)
-                        await unlock(self._jobs.connection)
+                        await workers.unlock(self._jobs.connection)
             except (*DOWN, exceptions.ConnectorException, psycopg.OperationalError) as exc:
-                log.warning("The database is away, work pauses: %s", exc)
+                self._pauses(exc)
             except Exception:  # one background job: were it to end, nothing would be handled
                 log.exception("The queue failed and begins anew")
             await asyncio.sleep(1)
@@ -221,9 +230,14 @@ class Queue:
             try:
                 await self._recover()
             except (*DOWN, asyncpg.PostgresError) as exc:
-                log.warning("The database is away: %s", exc)
+                self._pauses(exc)
                 self._worker.stop()  # type: ignore[no-untyped-call]
                 return
+
+    def _pauses(self, exc: BaseException) -> None:
+        if not self._away:  # said once for each time that it is away
+            log.warning("The database is away, work pauses: %s", exc)
+        self._away = True
 
     async def _recover(self) -> None:
         if await recover(self._jobs.connection, self._jobs.worker_id):
@@ -271,31 +285,6 @@ def held(job: str, worker: str, lock: str = "for share") -> str:
         and status = 'doing' and not abort_requested {lock})"""
 
 
-async def lock_worker(connection: Connection, worker_id: int) -> None:
-    """Take the lock that tells others that this worker lives; it goes with the connection."""
-    await connection.execute("select pg_advisory_lock($1, $2)", WORKER_LOCKS, worker_id)
-
-
-async def served(db: Connection | Pool) -> bool:
-    """Whether any worker lives."""
-    return bool(
-        await db.fetchval(
-            """
-            select exists (select from pg_locks where locktype = 'advisory' and objsubid = 2
-                and classid = $1::bigint::oid
-                and database = (select oid from pg_database where datname = current_database()))
-            """,
-            WORKER_LOCKS,
-        )
-    )
-
-
-async def unlock(connection: Connection) -> None:
-    """Give the lock back, unless it went with its connection."""
-    if not connection.is_closed():
-        await connection.execute("select pg_advisory_unlock_all()")
-
-
 # A job that waits already is held until our commit (by the update of what it has anyway), so that
 # it cannot be fetched before what it is to find; the bell then rings for it once more.
 BELL = """pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
@@ -306,26 +295,38 @@ async def recover(db: Connection | Pool, own: int | None = None) -> int:
 
     A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped;
     who asks, as worker `own`, is not. What a dead one still may do afterwards is refused by the
-    lease that it no longer has. Returns how many were dead.
+    lease that it no longer has. What it was at may have brought it to a standstill: those attempts
+    count, whatever it says of them when it goes on. Returns how many were dead.
     """
     dead = await db.fetch(
         """
-        with dead as (
-            select id from procrastinate_workers w
-            where (last_heartbeat < now() - make_interval(secs => $2)
-                   and id is distinct from $3)
-               or not exists (
-                    select from pg_locks
-                    where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
-                      and database = (select oid from pg_database
-                                      where datname = current_database()))),
+        with workers as (
+            select id, last_heartbeat, exists (
+                select from pg_locks
+                where locktype = 'advisory' and classid = $1::oid and objid = w.id::oid
+                  and database = (select oid from pg_database
+                                  where datname = current_database())) as connected
+            from procrastinate_workers w),
+        dead as (
+            select id, connected from workers
+            where not connected or (last_heartbeat < now() - make_interval(secs => $2)
+                                    and id is distinct from $3)),
         taken as (
             delete from procrastinate_jobs
             where status = 'doing' and (worker_id is null or worker_id in (select id from dead))
-            returning lock)
+            returning id, lock, worker_id),
+        blamed as (
+            select i.id, taken.id as job
+            from taken join dead on dead.id = worker_id and connected
+                join inbox i on i.lane = taken.lock and done_at is null
+                    and taken.id = any(attempts)
+            for update of i skip locked),
+        counted as (
+            update inbox i set attempts = array_replace(attempts, job, -job)
+            from blamed where blamed.id = i.id)
         delete from procrastinate_workers where id in (select id from dead) returning id
         """,
-        WORKER_LOCKS,
+        workers.LOCKS,
         STALLED,
         own,
     )
@@ -357,19 +358,6 @@ async def abort(connection: Connection, lane: str) -> None:
         lane,
     )
     await wake(connection, lane)
-
-
-async def processes(db: Connection | Pool) -> int:
-    """How many work on this database, terminals among them, and we while our worker runs."""
-    return int(
-        await db.fetchval(
-            """
-            select count(*) from pg_locks where locktype = 'advisory' and classid = $1::oid
-              and database = (select oid from pg_database where datname = current_database())
-            """,
-            WORKER_LOCKS,
-        )
-    )
 
 
 def waking(lanes: str) -> str:

@@ -121,7 +121,7 @@ async def begin(
         """
         with item as (
             select id from inbox
-            where id = $1 and done_at is null and attempts = $7 for update),
+            where id = $1 and done_at is null and cardinality(attempts) = $7 for update),
         session as (
             insert into sessions (agent, room_id)
             select $2, $3 from item where not exists (select from turns where id = $1)

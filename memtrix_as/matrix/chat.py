@@ -35,6 +35,7 @@ DRAFT_LENGTH = 16_000  # characters of a growing answer that are shown
 DRAFT = {content.DRAFT: True}
 TYPING = 30.0  # seconds that one typing notice lasts; refreshed before
 PATIENCE = 0.2  # seconds without an answer after which we show that somebody works
+OVERTAKING = 3.0  # seconds that what follows an edit waits for it, lest it comes after that
 FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
 COURTESIES = 2  # requests at once that show who works: what is said must not wait for them
 
@@ -259,6 +260,7 @@ class Stream:
         self._id = uuid4().hex[:8]  # a resumed turn edits the same draft anew
         self._text = ""
         self._grown = asyncio.Event()
+        self._edit: asyncio.Task[Any] | None = None  # on its way
         self._tasks = [asyncio.create_task(self._show_work(), name="working")]
         if limits.streaming:
             self._tasks.append(asyncio.create_task(self._show_text(), name="streaming"))
@@ -274,6 +276,10 @@ class Stream:
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 log.error("Showing turn %d failed", self._work.turn_id, exc_info=outcome)
+        if self._edit:
+            await asyncio.wait({self._edit}, timeout=OVERTAKING)
+            self._edit.cancel()
+            await asyncio.gather(self._edit, return_exceptions=True)
 
     async def _show_work(self) -> None:
         user, room = self._work.user_id, self._work.place.room_id
@@ -317,11 +323,13 @@ class Stream:
                 continue
             shown = text
             # Not in the outbox: the next edit, or the last one, says the same and more.
+            self._edit = asyncio.create_task(self._client.send(
+                work.user_id, work.place.room_id, MESSAGE,
+                f"{key}.{self._id}.{number}", content.edit(body | DRAFT, event_id),
+            ))  # fmt: skip
             with suppress(HomeserverError):
-                await self._client.send(
-                    work.user_id, work.place.room_id, MESSAGE,
-                    f"{key}.{self._id}.{number}", content.edit(body | DRAFT, event_id),
-                )  # fmt: skip
+                await asyncio.shield(self._edit)
+            self._edit = None
 
 
 def edited(text: str, thread: str | None) -> tuple[str, dict[str, Any]]:

@@ -47,6 +47,8 @@ def setup(settings: Mapping[str, Any], redact: Redactor, to: TextIO | None = Non
     """Log to standard error, or `to`, as the section `logging` says; ValueError if it cannot be."""
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It tells of each try, four times a second, while the database is away; `queue` tells it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     if "version" in settings:
         try:
             logging.config.dictConfig({"disable_existing_loggers": False, **settings})

@@ -16,7 +16,7 @@ from memtrix_as.agent.meter import Meter
 from memtrix_as.agent.people import People
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
-from memtrix_as.db import agents, bell, queue, terminal
+from memtrix_as.db import agents, bell, terminal, workers
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.queue import Queue
@@ -140,7 +140,7 @@ async def _wait_for_others(pool: Pool, say: Callable[[str], None]) -> None:
     """A service that came later works on the database that ends with us."""
     told = False
     with suppress(asyncio.CancelledError):  # a Ctrl-C: then they have to see to themselves
-        while await queue.processes(pool):
+        while await workers.processes(pool):
             if not told:
                 say(USED)
             told = True

@@ -11,7 +11,7 @@ with s as (
     insert into sessions (agent, room_id) values ($1, $2) returning id),
 i as (
     insert into inbox (lane, kind, room_id, agent, event_id, payload, attempts, done_at)
-    select $1 || ' ' || $2, 'message', $2, $1, '$' || n || $2, $4::text::jsonb, 1, now()
+    select $1 || ' ' || $2, 'message', $2, $1, '$' || n || $2, $4::text::jsonb, '{1}', now()
     from generate_series(1, $3::int) n returning id, event_id),
 t as (
     insert into turns (id, session_id, event_id, sender, state, ended_at)

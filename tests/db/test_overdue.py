@@ -134,7 +134,7 @@ async def test_a_fetched_file_and_a_second_attempt_are_told_as_such(
     await pool.execute("delete from inbox")
     await pool.execute("delete from procrastinate_jobs")
     item, _, _ = await begin(bench)
-    await pool.execute("update inbox set attempts = 3 where id = $1", item.id)
+    await pool.execute("update inbox set attempts = '{1,2,3}' where id = $1", item.id)
     await passes(pool)
     await look(bench)
     assert "stopped in the middle (2 times by now)" in (await told(pool))[-1]

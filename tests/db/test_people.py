@@ -170,7 +170,7 @@ async def test_an_errand_that_breaks_is_told_where_it_came_from(pool: Pool, conf
     dennis = await each.create("Dennis", "Cooking", by=ANN)
     place = Place(ROOM, main.name)
     await each.ask(dennis, "Well?", by=ADA, place=place, event_id="$asked")
-    await pool.execute("update inbox set attempts = 99")
+    await pool.execute("update inbox set attempts = array_fill(0, '{99}')")
     await house.work()
     assert [(row.reply_to, "interrupted" in row.text) for row in house.room.sent] == [
         ("$asked", True)

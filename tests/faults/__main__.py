@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="of an outage; of a storm, if it is to end early"
     )
+    parser.add_argument("--homeserver", choices=("fake", "synapse"), default="fake")
     parser.add_argument("--folder", type=Path, help="where to work and leave the logs")
     options = parser.parse_args()
     if options.folder:
@@ -55,7 +56,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     await database.start()
     try:
         await database.migrate(folder)
-        async with town(folder, database, options.seed) as made:
+        async with town(
+            folder, database, options.seed, real=options.homeserver == "synapse"
+        ) as made:
             if options.what == "outage":
                 found = await outage.run(
                     made, options.line, options.seconds or 180.0, options.rooms

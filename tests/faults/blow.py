@@ -19,6 +19,7 @@ from tests.rig.settings import write
 from tests.rig.waiting import until
 
 THINKS = 4.0  # seconds at most that the model takes before the blow
+ANSWERS = 1.0  # seconds at most for each piece of an answer, afterwards
 AWAKE = 3.0  # seconds in which one that goes on could do harm
 
 
@@ -26,14 +27,17 @@ AWAKE = 3.0  # seconds in which one that goes on could do harm
 class Blow:
     how: str
     taken: int  # turns that began anew in the other
-    slowest: float  # seconds from the blow to the last answer, up to THINKS of them the model's
+    anew: float  # seconds from the blow to the first of these
+    slowest: (
+        float  # seconds from the blow to the last answer, up to three times ANSWERS the model's
+    )
     verdict: Verdict
 
     @property
     def told(self) -> str:
         return (
-            f"{self.how}: {self.taken} turns were taken over, the last answer came after"
-            f" {self.slowest:.1f} s\n{self.verdict}"
+            f"{self.how}: {self.taken} turns were taken over after {self.anew:.1f} s, the last"
+            f" answer came after {self.slowest:.1f} s\n{self.verdict}"
         )
 
 
@@ -53,12 +57,14 @@ async def run(town: Town, how: str, rooms: int = 12) -> Blow:
     for each in talks:
         each.say()
     await until(lambda: len(town.mind.asked) == rooms, "all turns at the model", 60)
-    struck = time.monotonic()
+    struck, town.mind.latency = time.monotonic(), ANSWERS
     if how == "kill":
         await worker.kill()
     else:
         os.kill(worker.pid, signal.SIGSTOP)
-        await until(lambda: _again(town) > 0, "the other to take them", 60)
+    await until(lambda: _again(town) > 0, "the other to take them", 60)
+    anew = time.monotonic() - struck
+    if how == "freeze":
         os.kill(worker.pid, signal.SIGCONT)  # both are at the same turns now
     town.mind.latency = 0.0
     await asyncio.gather(*(each.ended() for each in talks))
@@ -68,7 +74,7 @@ async def run(town: Town, how: str, rooms: int = 12) -> Blow:
     for each in talks:
         each.say()
     await asyncio.gather(*(each.ended() for each in talks))
-    return Blow(how, taken, slowest, await verdict.judge(town, storm.said))
+    return Blow(how, taken, anew, slowest, await verdict.judge(town, storm.said))
 
 
 def _again(town: Town) -> int:

@@ -10,6 +10,7 @@ class Line:
 
     def __init__(self, target: int, port: int = 0) -> None:
         self.target, self.port = target, port
+        self.tries = 0  # to connect
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
@@ -55,6 +56,7 @@ class Line:
         self._away, self._lag = False, 0.0
 
     async def _accept(self, near: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
+        self.tries += 1
         async with self._kept(out):
             if self._away:
                 return

@@ -18,10 +18,11 @@ from tests.faults import talk
 from tests.faults.doom import Doom
 from tests.faults.nursery import Mortal, Nursery
 from tests.faults.relay import Line
+from tests.faults.synapse import RealHomeserver
 from tests.rig.api import Json
 from tests.rig.database import Database
 from tests.rig.fakeserver import FakeHomeserver
-from tests.rig.settings import DOMAIN, MODEL, settings, tokens, write
+from tests.rig.settings import DOMAIN, MODEL, register, settings, write
 from tests.rig.waiting import until
 
 NAME = "memtrix"
@@ -59,7 +60,7 @@ class Town:
     folder: Path
     seed: int
     database: Database
-    homeserver: FakeHomeserver
+    homeserver: FakeHomeserver | RealHomeserver
     model: ScriptedModel
     mind: talk.Mind
     nursery: Nursery
@@ -115,7 +116,8 @@ class Town:
 
     async def chat(self) -> str:
         """A room of a human with the agent, which has come in."""
-        room = self.homeserver.make_room(HUMAN, AGENT)
+        made = self.homeserver.make_room(HUMAN, AGENT)
+        room = made if isinstance(made, str) else await made
         seen = self.homeserver.rooms[room]
         await until(lambda: seen.membership(AGENT) == "join", f"the agent in {room}", 30)
         return room
@@ -139,11 +141,21 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path, database: Database, seed: int, **changes: Any) -> AsyncIterator[Town]:
-    """Stands until left; `changes` are settings by their dotted names."""
-    registration = {**tokens(NAME), "sender_localpart": f"_{NAME}_as"}
+async def town(
+    folder: Path, database: Database, seed: int, *, real: bool = False, **changes: Any
+) -> AsyncIterator[Town]:
+    """Stands until left; `real`: with Synapse; `changes` are settings by their dotted names."""
     async with AsyncExitStack() as stack:
-        homeserver = FakeHomeserver(registration, DOMAIN)
+        port = free_port()
+        pushes = Line(port)
+        await pushes.start()
+        stack.push_async_callback(pushes.stop)
+        service = f"http://127.0.0.1:{pushes.port}"
+        registration = register(NAME, service, folder)
+        homeserver = (
+            RealHomeserver(folder, registration) if real else FakeHomeserver(registration, DOMAIN)
+        )
+        homeserver.service = service
         mind, vectors = talk.Mind(seed), Vectors()
         model = ScriptedModel()
 
@@ -155,17 +167,15 @@ async def town(folder: Path, database: Database, seed: int, **changes: Any) -> A
         for part in (homeserver, model, vectors):
             await part.start()
             stack.push_async_callback(part.stop)
-        port = free_port()
         lines = {
             "database": Line(int(database.dsn.rpartition(":")[2].partition("/")[0])),
             "homeserver": Line(homeserver.port),
-            "pushes": Line(port),
             "model": Line(int(model.url.rpartition(":")[2])),
         }
         for line in lines.values():
             await line.start()
             stack.push_async_callback(line.stop)
-        homeserver.service = f"http://127.0.0.1:{lines['pushes'].port}"
+        lines["pushes"] = pushes
         values = _settings(folder, registration, database.dsn, lines, port)
         values["models"][MODEL]["context"] = 1_000_000  # condensing would only be in the way
         values["embeddings"] = {"model": "hashes", "base_url": vectors.url}

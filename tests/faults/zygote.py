@@ -9,8 +9,10 @@ own command line; nothing of it is replaced but what `doom` says (`doom.py`).
 
 import asyncio
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import random
 import select
 import signal
@@ -18,9 +20,16 @@ import sys
 from typing import Any
 
 from memtrix_as import __main__ as product
+from memtrix_as import providers, running, tools
 from tests.faults.doom import Doom
 
 PR_SET_PDEATHSIG = 1
+
+# What the product loads when it is needed: with `running`, all that the service needs.
+assert running
+for package in (providers, tools):
+    for found in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{found.name}")
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ from tests.rig.api import Json
 from tests.rig.timeline import Timeline
 
 BATCH = 100  # events of one transaction
-LONGEST = 6  # a failed push waits up to two to the power of that, in seconds
 _ROOM = r"/rooms/(?P<room>[^/]+)"
 
 
@@ -46,8 +45,10 @@ class FakeHomeserver:
         self.service = ""
         self.rooms: dict[str, Room] = {}
         self.skew = 0.0  # seconds that its clock is off
+        self.back_off = 1.0  # seconds after a failed push; then twice as long, up to 64 times
         self.heard: list[Callable[[str, Json], None]] = []  # called with each event of a room
         self.pushed = self.refused = self.repeated = 0
+        self.holds: Callable[[Json], float] = lambda body: 0.0  # how long a request is worked on
         self._numbers = itertools.count(1)
         self._users: set[str] = set()
         self._answers: dict[tuple[str, str], Json] = {}
@@ -142,7 +143,7 @@ class FakeHomeserver:
                 self.refused += 1
                 self._flush = asyncio.Event()
                 try:
-                    await asyncio.wait_for(self._flush.wait(), 2 ** min(tries, LONGEST))
+                    await asyncio.wait_for(self._flush.wait(), self.back_off * 2 ** min(tries, 6))
                 except TimeoutError:
                     tries += 1
             del self._queue[: len(batch)]
@@ -168,6 +169,7 @@ class FakeHomeserver:
             body = {}
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         user = self._tokens.get(token) or request.query.get("user_id") or self.user("nobody")
+        await asyncio.sleep(self.holds(body))
         for method, pattern, handler in self._routes:
             if method == request.method and (found := pattern.match(path)):
                 answer = handler(user, body, dict(request.query), **found.groupdict())
