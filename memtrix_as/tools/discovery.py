@@ -96,5 +96,7 @@ def _tool(thing: object, about: About | None) -> Tool:
     # It goes out with every question to a model: what cannot be sent would silence all agents.
     sent = json.dumps([spec.description, spec.parameters], ensure_ascii=False, allow_nan=False)
     if len(sent.encode()) > LARGEST:
-        raise ValueError(f"description and parameters are over {LARGEST:,} bytes; no model reads it")
+        raise ValueError(
+            f"description and parameters are over {LARGEST:,} bytes; no model reads it"
+        )
     return thing
