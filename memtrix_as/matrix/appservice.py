@@ -56,6 +56,8 @@ class TransactionPort(AppService):
             aiohttp_params={
                 "client_max_size": service.max_body_size * MIB,
                 "middlewares": [_in_json],
+                # No homeserver packs what it sends, and unpacked a little is very much.
+                "handler_args": {"auto_decompress": False},
             },
         )
         self.event_handlers.clear()
@@ -86,6 +88,8 @@ class TransactionPort(AppService):
     async def _http_handle_transaction(self, request: web.Request) -> web.Response:
         if refusal := self._stranger(request):
             return refusal
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return _error(400, "M_NOT_JSON", "The body is packed")
         try:
             body = transaction.read(await request.read())
         except web.HTTPRequestEntityTooLarge:
