@@ -91,9 +91,8 @@ async def test_after_any_lines_a_command_is_answered(
 
 @only("direct")
 async def test_after_any_chat_commands_a_message_is_answered(
-    chat: Chat, stopped: Service, model: ScriptedModel
+    chat: Chat, service: Service, model: ScriptedModel
 ) -> None:
-    await stopped.start()
     lines: list[str] = []
 
     @tries(40)
@@ -105,7 +104,7 @@ async def test_after_any_chat_commands_a_message_is_answered(
     model.by_default("an answer")
     lines = lines[-MOST:]
     events = [message(chat, f"$typed{n}", text) for n, text in enumerate(lines)]
-    assert (await stopped.put("typed", {"events": events}))[0] == 200
+    assert (await service.put("typed", {"events": events}))[0] == 200
     await chat.send("the message behind them")
     await chat.until(
         lambda: any("the message behind them" in r.last_user for r in model.requests) or None,
