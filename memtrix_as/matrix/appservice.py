@@ -56,8 +56,6 @@ class TransactionPort(AppService):
             aiohttp_params={
                 "client_max_size": service.max_body_size * MIB,
                 "middlewares": [_in_json],
-                # No homeserver packs what it sends, and unpacked a little is very much.
-                "handler_args": {"auto_decompress": False},
             },
         )
         self.event_handlers.clear()
@@ -88,6 +86,7 @@ class TransactionPort(AppService):
     async def _http_handle_transaction(self, request: web.Request) -> web.Response:
         if refusal := self._stranger(request):
             return refusal
+        # No homeserver packs what it sends, and unpacked a little is very much.
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             return _error(400, "M_NOT_JSON", "The body is packed")
         try:
