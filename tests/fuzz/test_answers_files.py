@@ -167,7 +167,6 @@ def test_what_is_not_there_yet_cannot_be_skipped(folder: Path, step: str) -> Non
     ids=str,
 )
 def test_a_configuration_that_is_none_is_told(folder: Path, wrong: dict[str, Any]) -> None:
-    assert not told(folder, GOOD)
     told(folder, {"name": "Nora"}, before=json.dumps(GOOD_CONFIG | wrong).encode())
     told(folder, GOOD, before=json.dumps(GOOD_CONFIG | wrong).encode())
 
@@ -185,7 +184,7 @@ ODD = JSON | st.sampled_from(
 )  # fmt: skip
 
 
-@tries(25)
+@tries(12)
 @given(st.lists(st.tuples(st.sampled_from(_paths(GOOD)), ODD), min_size=1, max_size=2))
 def test_any_answers_are_taken_or_refused(folder: Path, changes: list[tuple[Path_, Any]]) -> None:
     answers = copy.deepcopy(GOOD)
@@ -194,7 +193,7 @@ def test_any_answers_are_taken_or_refused(folder: Path, changes: list[tuple[Path
     told(folder, answers)
 
 
-@tries(25)
+@tries(12)
 @given(st.sampled_from(_paths(GOOD_CONFIG)), ODD)
 def test_any_configuration_is_taken_or_refused(folder: Path, path: Path_, value: Any) -> None:
     was = copy.deepcopy(GOOD_CONFIG)
@@ -202,7 +201,7 @@ def test_any_configuration_is_taken_or_refused(folder: Path, path: Path_, value:
     told(folder, GOOD, before=json.dumps(was).encode())
 
 
-@tries(25)
+@tries(12)
 @given(st.binary(max_size=40), st.integers(0, 900), st.integers(0, 20))
 def test_any_bytes_are_taken_or_refused(folder: Path, odd: bytes, at: int, cut: int) -> None:
     text = json.dumps(GOOD).encode()

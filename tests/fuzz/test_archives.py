@@ -80,7 +80,7 @@ def test_a_size_that_no_file_has_is_told(folder: Path, put: bytes) -> None:
         assert "damaged" in told(folder, changed(member + 124, put))
 
 
-@tries(150)
+@tries(60)
 @given(st.integers(0, len(BODY) - 20), st.binary(min_size=1, max_size=12))
 def test_any_header_is_read_or_refused(folder: Path, at: int, put: bytes) -> None:
     told(folder, changed(at, put))
@@ -96,7 +96,7 @@ TABLE = st.fixed_dictionaries(
 )
 
 
-@tries(150)
+@tries(60)
 @given(
     st.sampled_from(["format", "taken_at", "needs", "domain", "migration", "tables", "members"]),
     JSON | st.lists(TABLE | st.lists(JSON, min_size=5, max_size=5), max_size=2),
