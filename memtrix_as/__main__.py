@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import importlib
 import inspect
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the arguments say; an expected error is one sentence and exit status 1."""
     try:
         config.clean_environment(sys.argv)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text
+                stream.reconfigure(errors="backslashreplace")
         options = _parser().parse_args(arguments)
         name = "register" if options.generate else options.command or "run"
         status = _module(name).main(options)

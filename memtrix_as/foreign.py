@@ -11,6 +11,7 @@ import logging
 import pkgutil
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from typing import Any, TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+PATIENCE = 60.0  # seconds for one file: some import half of the world
+LONGEST = 500  # characters of an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +84,24 @@ class Loader:
                                     entry.load)  # fmt: skip
 
     def attempt(self, where: str, work: Callable[[], T]) -> T | None:
-        """What a piece of their code returns; None when it broke."""
+        """What a piece of their code returns; None when it broke, or did not end."""
+        done = _begun(work)
         try:
-            return work()
-        except KeyboardInterrupt:
-            raise
+            return done.result(PATIENCE)
         except BaseException as exc:  # also sys.exit(): a foreign file must not end the service
-            log.exception("%s cannot be used: %s", where, _why(exc))
-            self.broken.append(Broken(where, _why(exc)))
+            if done.done():
+                where, why = _shown(where), _why(exc)
+                log.error("%s cannot be used: %s\n%s", where, why, _traceback(exc))
+                self.broken.append(Broken(where, why))
+            elif isinstance(exc, TimeoutError):
+                self.breaks(where, f"it did not come to an end within {PATIENCE:g} seconds")
+            else:
+                raise  # somebody interrupts us, and not the file itself
             return None
 
     def breaks(self, where: str, why: str) -> None:
         """Note, and tell the log, that something cannot be used."""
+        where = _shown(where)
         log.error("%s: %s", where, why)
         self.broken.append(Broken(where, why))
 
@@ -126,12 +136,33 @@ def _file(package: str, file: Path) -> ModuleType:
 
 
 def _why(exc: BaseException) -> str:
-    text = " ".join(str(exc).split())
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    """What it is and says, on one line; what its own code breaks on, it does not say."""
+    try:
+        text = " ".join(str(exc).split())[:LONGEST]
+    except BaseException:
+        text = ""
+    return _shown(f"{type(exc).__name__}: {text}" if text else type(exc).__name__)
+
+
+def _traceback(exc: BaseException) -> str:
+    """Where it broke, from its own code on."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = max(n for n, frame in enumerate(frames) if frame.filename == __file__)
+    return _shown("".join(traceback.format_list(frames[ours + 1 :]))).rstrip()
+
+
+def _shown(text: str) -> str:
+    """What a name of no encoding, which a file may have, looks like where only text can stand."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run what may block, in a thread of its own, and wait for it.
+    """Run what may block, in a thread of its own, and wait for it; RuntimeError if it exits."""
+    return await asyncio.wrap_future(_begun(partial(_tamed, work)))
+
+
+def _begun(work: Callable[[], T]) -> "Future[T]":
+    """Begin something in a thread of its own.
 
     Not asyncio's: those are few and for all of us, so foreign calls that hang would stop everything
     that reads a file; and a process waits for them when it ends, which may be for ever.
@@ -143,12 +174,20 @@ async def in_thread(work: Callable[[], T]) -> T:
         done.set_running_or_notify_cancel()
         try:
             done.set_result(context.run(work))
-        except Exception as exc:
-            # A future that gets a StopIteration would never be done.
-            stopped = isinstance(exc, StopIteration)
-            done.set_exception(RuntimeError("a stray StopIteration") if stopped else exc)
-        except BaseException as exc:  # sys.exit() ends what was called, and not the service
-            done.set_exception(RuntimeError(f"it ended with {exc!r}"))
+        except BaseException as exc:
+            done.set_exception(exc)
 
     threading.Thread(target=run, name="foreign", daemon=True).start()
-    return await asyncio.wrap_future(done)
+    return done
+
+
+def _tamed(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except Exception as exc:
+        # A future of asyncio that gets a StopIteration would never be done.
+        if isinstance(exc, StopIteration):
+            raise RuntimeError("a stray StopIteration") from exc
+        raise
+    except BaseException as exc:  # sys.exit() ends what was called, and not the service
+        raise RuntimeError(f"it ended with {exc!r}") from exc

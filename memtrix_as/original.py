@@ -25,7 +25,7 @@ from memtrix_as.config import Config
 from memtrix_as.db import agents
 from memtrix_as.db import attachments as rows
 from memtrix_as.db.agents import Agent
-from memtrix_as.db.pool import Connection, Pool, check, connect
+from memtrix_as.db.pool import Connection, Pool, check, clean, connect
 from memtrix_as.errors import BackupError, PeopleError, ToolError
 from memtrix_as.journal_files import Means
 from memtrix_as.memory import core_files
@@ -118,10 +118,10 @@ def _told(folder: Path) -> dict[str, Any]:
         )
     path = folder / "data" / "config.json"
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = clean(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise BackupError(f"{path} cannot be read: {exc}. Mend it, or move it away.") from exc
     return told if isinstance(told, dict) else {}
 
@@ -190,7 +190,8 @@ async def _take(means: Means, source: Source, people: tuple[str, ...], again: bo
     files = await asyncio.to_thread(_files, source, home, again)
     refused = await asyncio.to_thread(_copy, home, files)
     if "*" not in people:
-        came = [file for file in files if file.path.startswith(f"{attachments.FOLDER}/")]
+        came = [file for file in files if file.path.startswith(f"{attachments.FOLDER}/")
+                and (home.root / file.path).is_file()]  # not those that were refused  # fmt: skip
         await rows.imported(means.pool, agent.name, list(map(_kept, came)), people)
     await persona.keep(agent.name)
     print(_line(source, files, "were"), flush=True)

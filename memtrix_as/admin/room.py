@@ -71,11 +71,12 @@ async def _turn_away(call: Call) -> None:
 async def _typed(call: Call) -> bool:
     """A message: a command, or a yes or no."""
     try:
-        line = words.split(await _text(call))
+        text = await _text(call)
+        if len(text) > words.LONGEST:
+            raise AdminError(TOO_LONG)
+        line = words.split(text)
         if not line.words:
             return await _within(call, _saying(HELLO))
-        if len(line.text) > words.LONGEST:
-            raise AdminError(TOO_LONG)
         known: Commands = call.get(Commands)
         given = confirm.said(line.text, call.incoming.reply_to)
         if given and line.words[0].text.lower() not in known:

@@ -13,7 +13,7 @@ import os
 import secrets
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,7 @@ PIECE = 4 << 20  # bytes of a table in one member, before they are packed
 PARTIAL = ".memtrix-"  # how the name of an unfinished file begins, everywhere
 LEVEL = 3  # of gzip: twice as quick as 6, for some percent of the size
 LARGEST_MANIFEST = 1 << 30
+FARTHEST = 1e11  # seconds from 1970 of a file's time
 
 _BLOCK = tarfile.BLOCKSIZE
 _TAIL = 4 * _BLOCK  # the last member with its header, and the two empty blocks that end a tar
@@ -43,6 +44,14 @@ class Member:
     sha256: str
     mode: int
     mtime: float
+
+    @classmethod
+    def of(cls, told: Sequence[Any]) -> "Member":
+        """Raises TypeError or ValueError where it is none."""
+        name, size, sha256, mode, mtime = told
+        if not isinstance(mode, int) or not abs(mtime) < FARTHEST:
+            raise ValueError("no mode, or no time that a file can have")
+        return cls(name, size, sha256, mode, mtime)
 
     @property
     def folder(self) -> bool:
@@ -220,7 +229,7 @@ class Reader:
             first = tar.next()
             assert first
             self._file.seek(first.offset_data)
-            return dict(json.loads(self._file.read(min(first.size, PIECE))))
+            return dict(json.loads(self._file.read(max(0, min(first.size, PIECE)))))
 
     def _walk(self) -> tuple[Manifest, dict[str, Member]]:
         """Everything that is in it, compared with what the manifest says."""
@@ -236,7 +245,7 @@ class Reader:
                     manifest = dict(json.loads(self._file.read(min(info.size, LARGEST_MANIFEST))))
                 found[name] = (info.offset_data, info.size, self._hash(info))
         with self._sound():
-            members = {row[0]: Member(*row) for row in manifest["members"]}
+            members = {row[0]: Member.of(row) for row in manifest["members"]}
             told = {m.name: (m.size, m.sha256) for m in members.values()}
             result = Manifest.of(manifest)
         seen = {name: row[1:] for name, row in found.items() if name not in (MANIFEST, SUM)}
@@ -249,6 +258,7 @@ class Reader:
         """Only plain files and folders, each once, below the folders that are ours."""
         parts = PurePosixPath(name).parts
         plain = (info.type == tarfile.REGTYPE and not info.issparse()) or info.isdir()
+        plain = plain and info.size >= 0  # Python reads what a tar says: below 0 all
         strange = {"", ".", ".."} & set(name.rstrip("/").split("/"))
         if not plain or name in found or strange or "\0" in name or name.startswith("/"):
             raise self._damaged(f"{name[:100]!r} has no place in a backup")
@@ -303,7 +313,10 @@ class Reader:
         """What Python says of a tar or a JSON that is none, as a sentence."""
         try:
             yield
-        except (tarfile.TarError, ValueError, LookupError, TypeError, AttributeError) as exc:
+        except (
+            tarfile.TarError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+            RecursionError,
+        ) as exc:  # fmt: skip
             raise self._damaged(f"it is no proper archive ({exc})") from exc
 
 

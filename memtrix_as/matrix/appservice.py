@@ -86,6 +86,9 @@ class TransactionPort(AppService):
     async def _http_handle_transaction(self, request: web.Request) -> web.Response:
         if refusal := self._stranger(request):
             return refusal
+        # No homeserver packs what it sends, and unpacked a little is very much.
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            return _error(400, "M_NOT_JSON", "The body is packed")
         try:
             body = transaction.read(await request.read())
         except web.HTTPRequestEntityTooLarge:

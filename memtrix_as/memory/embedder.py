@@ -26,6 +26,7 @@ Vector = Sequence[float]
 
 BATCH = 8  # texts at once: a question waits for one batch at most
 QUIET = 600.0  # seconds that one batch may take
+LARGEST = 32 << 20  # bytes of an answer
 
 # Models that were trained with words before the text, and are much worse without them.
 PREFIXES = {
@@ -242,18 +243,30 @@ class RemoteEmbedder:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
         try:
             async with self._http.post(self._url, json=body) as response:
+                said = await _body(response)
                 if response.status != 200:
-                    raise _refusal(response.status, self._url, await response.text())
-                vectors = _read(await response.json(content_type=None), len(texts))
+                    told = said.decode(errors="replace")
+                    raise _refusal(response.status, self._url, told)
+                vectors = _read(json.loads(said), len(texts))
         except TimeoutError as exc:
             raise ModelTimeout(f"The embeddings server at {self._url} took too long.") from exc
         except aiohttp.ClientError as exc:
             text = f"The embeddings server at {self._url} cannot be reached: {exc}"
             raise ModelUnreachable(text) from exc
-        except ValueError as exc:
+        except (ValueError, TypeError, OverflowError, RecursionError) as exc:
             raise ModelBroken(f"{self._url} did not answer with embeddings: {exc}") from exc
         self.ready = True
         return vectors
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """All of an answer; ValueError where it is too much for one."""
+    said = bytearray()
+    async for piece in response.content.iter_any():
+        said += piece
+        if len(said) > LARGEST:
+            raise ValueError(f"its answer is longer than {LARGEST} bytes")
+    return bytes(said)
 
 
 def _refusal(status: int, url: str, text: str) -> ModelError:

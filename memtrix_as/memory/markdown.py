@@ -2,7 +2,7 @@
 
 import re
 
-HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t](.*))?$")
 BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)")
 # A fence may stand right behind a bullet; a backtick behind it makes it a line with code in it.
 _FENCE = re.compile(r" {0,3}(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,4})?(`{3,}(?!.*`)|~{3,})")
@@ -29,7 +29,11 @@ class Fences:
 def heading(line: str) -> tuple[int, str] | None:
     """Level and title of a heading; the caller knows that the line is not code."""
     found = HEADING.match(line)
-    return (len(found[1]), (found[2] or "").strip()) if found else None
+    if not found:
+        return None
+    title = (found[2] or "").strip()
+    bare = title.rstrip("#")  # not in the pattern: with a long run of spaces it took for ever
+    return len(found[1]), bare.rstrip() if bare[-1:] in (" ", "\t") else title
 
 
 def is_bullet(line: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from memtrix_as import config
 from memtrix_as.errors import ConfigError
-from memtrix_as.foreign import Broken, Loader, Part
+from memtrix_as.foreign import Broken, Loader
 from memtrix_as.messages import Delta, Message, Reply, ToolSpec
 from memtrix_as.providers.base import BaseProvider, Request
 from memtrix_as.providers.plain import Plain
@@ -121,9 +121,9 @@ def discover(directories: Iterable[Path] = ()) -> Found:
         loader.package(PACKAGE), loader.folders(directories, KEY), loader.installed(GROUP)
     )
     for part in parts:
-        for kind in _kinds_of(loader, part):
+        for kind in loader.attempt(part.where, partial(_kinds_of, part.value)) or ():
             where = f"{part.where}: {kind.__name__}"
-            if kind.stream is BaseProvider.stream and kind.completions is BaseProvider.completions:
+            if loader.attempt(where, partial(_mute, kind)):
                 loader.breaks(where, "has neither stream nor completions")
                 continue
             name = loader.attempt(where, partial(_type, kind, part.name))
@@ -132,25 +132,27 @@ def discover(directories: Iterable[Path] = ()) -> Found:
     return Found(kinds, tuple(loader.broken))
 
 
-def _kinds_of(loader: Loader, part: Part) -> list[type[BaseProvider]]:
-    """The classes that a file has, or that an entry point stands for."""
-    value = part.value
-    if not isinstance(value, ModuleType):
-        if inspect.isclass(value) and issubclass(value, BaseProvider):
-            return [value]
-        loader.breaks(part.where, f"{value!r} is neither a provider's class nor a module with one")
-        return []
-    return [
-        kind
-        for kind in vars(value).values()
-        if inspect.isclass(kind)
-        and issubclass(kind, BaseProvider)
-        and kind.__module__ == value.__name__
-        and kind is not BaseProvider
-        and kind is not Plain
-        and not kind.__name__.startswith("_")
-        and not inspect.isabstract(kind)
-    ]
+def _kinds_of(value: object) -> list[type[BaseProvider]]:
+    """The classes that a module has, or the one that it is. Raises TypeError for all else."""
+    if isinstance(value, ModuleType):
+        return [
+            kind
+            for kind in vars(value).values()
+            if issubclass(type(kind), type)  # isinstance() would ask it, and a proxy may raise
+            and issubclass(kind, BaseProvider)
+            and kind.__module__ == value.__name__
+            and kind is not BaseProvider
+            and kind is not Plain
+            and not kind.__name__.startswith("_")
+            and not inspect.isabstract(kind)
+        ]
+    if inspect.isclass(value) and issubclass(value, BaseProvider):
+        return [value]
+    raise TypeError(f"{value!r} is neither a provider's class nor a module with one")
+
+
+def _mute(kind: type[BaseProvider]) -> bool:
+    return kind.stream is BaseProvider.stream and kind.completions is BaseProvider.completions
 
 
 def _type(kind: type[BaseProvider], file: str) -> str:

@@ -1,7 +1,8 @@
 """The way out to a model server: its connections, and the headers that may pass."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import httpx2
@@ -34,7 +35,7 @@ def client(proxy: str, with_key: bool) -> httpx2.AsyncClient:
 
 
 async def bounded(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """The same bytes, decompressed; ValueError where an event has no end, which fills memory."""
+    """The same bytes; ValueError where an event has no end, which fills memory."""
     length = total = 0
     async for chunk in body:
         total += len(chunk)
@@ -78,17 +79,64 @@ class _Spread(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         pool = self._pools[hash(asyncio.current_task()) % len(self._pools)]
-        return await pool.handle_async_request(request)
+        response = await pool.handle_async_request(request)
+        coding = response.headers.pop("Content-Encoding", "").strip().lower()
+        # All else is read whole, whatever it calls itself; the events of an answer are not.
+        streamed = (
+            request.url.path.endswith("/chat/completions")
+            and response.is_success
+            and response.headers.get("Content-Type", "").startswith("text/event-stream")
+        )
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Unpacked(response.stream, coding, None if streamed else LONGEST_PIECE)
+        return response
 
     async def aclose(self) -> None:
         for pool in self._pools:
             await pool.aclose()
 
 
+class _Unpacked(httpx2.AsyncByteStream):
+    """A body with its gzip undone, never much of it at once: httpx makes 64 MB of 64 kB.
+
+    ValueError where there are more than `most` bytes, or they are packed in another way.
+    """
+
+    def __init__(self, inner: httpx2.AsyncByteStream, coding: str, most: int | None) -> None:
+        if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise ValueError("packed in a way that was not asked for")
+        self._inner, self._most = inner, most
+        self._unpacker = zlib.decompressobj(wbits=47) if coding not in ("", "identity") else None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = 0
+        async for packed in self._inner:
+            for chunk in self._plain(packed):
+                total += len(chunk)
+                if self._most is not None and total > self._most:
+                    raise ValueError(f"an answer is longer than {self._most} bytes")
+                yield chunk
+
+    def _plain(self, packed: bytes) -> Iterator[bytes]:
+        if self._unpacker is None:
+            yield packed
+            return
+        while packed and not self._unpacker.eof:
+            try:
+                yield self._unpacker.decompress(packed, _TURN)
+            except zlib.error as exc:
+                raise ValueError("an answer cannot be unpacked") from exc
+            packed = self._unpacker.unconsumed_tail
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 async def _anonymous(request: httpx2.Request) -> None:
     for name in [name for name in request.headers if name.lower() not in _HEADERS]:
         del request.headers[name]
     request.headers["User-Agent"] = "memtrix"
+    request.headers["Accept-Encoding"] = "gzip"
 
 
 async def _anonymous_without_key(request: httpx2.Request) -> None:

@@ -2,10 +2,13 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from memtrix_as.messages import Message, ToolSpec
+from memtrix_as.messages import Message, ToolCall, ToolSpec
+
+LONGEST = 64  # characters of the name of a tool
 
 
 def messages(history: Sequence[Message]) -> list[dict[str, Any]]:
@@ -50,8 +53,14 @@ def _message(message: Message) -> dict[str, Any]:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+                "function": {"name": _name(call), "arguments": json.dumps(dict(call.arguments))},
             }
             for call in message.calls
         ],
     }
+
+
+def _name(call: ToolCall) -> str:
+    """As servers take it back: a name that a model made up, or left out, would be refused, and
+    with it every later question of the conversation."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", call.name)[:LONGEST] or "unnamed"

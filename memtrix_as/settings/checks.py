@@ -184,7 +184,7 @@ def cost_per_day(value: object) -> float:
     if value == "none":
         return math.inf
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0.0001 <= float(value) <= 1e9:  # type: ignore[arg-type]
+    if not number or not 0.0001 <= value <= 1e9:  # type: ignore[operator]
         raise ValueError("found {found}, expected US dollars, such as 2.50, or none")
     return float(value)  # type: ignore[arg-type]
 

@@ -15,6 +15,7 @@ from memtrix_as import config
 from memtrix_as.errors import ConfigError
 from memtrix_as.settings import document
 
+LONGEST = 200  # characters of an answer that are shown
 Key = Sequence[str]  # where an answer stands in a file of answers
 Check = Callable[[str], str]  # the answer as it is kept; ValueError says what is wrong with it
 
@@ -143,7 +144,10 @@ class Answers:
 
     def __init__(self, path: Path, console: Console) -> None:
         self._path, self._console = path, console
-        self._given = document.read(path)
+        try:
+            self._given = _named(document.read(path))
+        except ValueError as exc:
+            raise ConfigError(f"{path}: a name {exc}.") from None
         self._used: set[tuple[str, ...]] = set()
 
     def say(self, text: str, style: str = "") -> None:
@@ -160,12 +164,13 @@ class Answers:
         found = self._find(key)
         if isinstance(found, dict | list):
             self._used.add(tuple(key))
-            found = json.dumps(found)
+            found = json.dumps(found, default=str)
         answer = default if found is None else str(found)
         try:
-            return check(answer)
-        except ValueError as exc:
-            told = str(exc).replace("{found}", "a secret" if secret else f'"{answer}"')
+            return check(_whole(answer))
+        except (ValueError, RecursionError) as exc:
+            shown = f'"{answer}"' if len(answer) <= LONGEST else f'"{answer[:LONGEST]}…"'
+            told = str(exc).replace("{found}", "a secret" if secret else shown)
             raise ConfigError(f"{self._path}: {'.'.join(key)}: {told}") from None
 
     def choose(self, key: Key, question: str, choices: Mapping[str, str], default: str) -> str:
@@ -188,7 +193,7 @@ class Answers:
             return
         if not isinstance(found, dict) or not found:
             raise ConfigError(f"{self._path}: {'.'.join(key)}: expected at least one, by its name")
-        yield from map(str, found)
+        yield from found
 
     def left_over(self) -> list[str]:
         """What stands in the file and answers no question."""
@@ -204,6 +209,23 @@ class Answers:
         if not isinstance(at, dict) or not at:
             self._used.add(tuple(key))
         return at
+
+
+def _named(node: Mapping[Any, Any]) -> dict[str, Any]:
+    """The same with all names as text; YAML takes `7:` for a number."""
+    return {
+        _whole(str(name)): _named(value) if isinstance(value, dict) else value
+        for name, value in node.items()
+    }
+
+
+def _whole(text: str) -> str:
+    """The text; ValueError where it has half a character, which YAML can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has half a character (a surrogate), which is no text") from None
+    return text
 
 
 def _leaves(node: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

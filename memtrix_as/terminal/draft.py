@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,24 @@ class Draft:
         return list(self._secrets)
 
     def write(self) -> None:
-        """Make the files. ConfigError if the service could not use them: then config.yaml stays."""
+        """Make the files. ConfigError if the service could not use them: then all stays."""
         folder = self.path.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigError(f"{folder} cannot be made: {exc.strerror}.") from exc
-        for name, value in self._secrets.items():
-            write_private(private(folder / SECRETS) / name, value + "\n")
+        kept = {name: _content(folder / SECRETS / name) for name in self._secrets}
+        try:
+            for name, value in self._secrets.items():
+                write_private(private(folder / SECRETS) / name, value + "\n")
+            self._try(folder)
+        except BaseException:
+            _put_back(folder / SECRETS, kept)
+            raise
+        registration.generate(self.path, folder / "registration.yaml")
+
+    def _try(self, folder: Path) -> None:
+        """Put the configuration into its place when the service can use it."""
         trial = folder / f".{self.path.name}.trial"
         try:
             document.write_text(trial, self.text())
@@ -77,12 +88,29 @@ class Draft:
         finally:
             for path in (trial, folder / ".registration.trial"):
                 path.unlink(missing_ok=True)
-        registration.generate(self.path, folder / "registration.yaml")
 
     def text(self) -> str:
         """config.yaml with its comments; a new one is made of the example."""
         start = _fresh(self.settings) if self.new else self._before
         return editing.merged(start, self.settings, WHOLE, exact=not self.new)
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _put_back(folder: Path, kept: Mapping[str, str | None]) -> None:
+    """Leave secrets as they were before; also the folder, where there was none."""
+    for name, text in kept.items():
+        if text is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_private(folder / name, text)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _fresh(settings: Mapping[str, Any]) -> str:
@@ -92,7 +120,10 @@ def _fresh(settings: Mapping[str, Any]) -> str:
     admin = next(who for who, role in settings["permissions"].items() if role == "admin")
     text = text.replace("@you:memtrix.local", admin).replace("memtrix.local", domain)
     for name, section in (("my-ollama", "providers"), ("my-model", "models")):
-        text = re.sub(rf"^(\s+){name}:", rf"\1{next(iter(settings[section]))}:", text, flags=re.M)
+        first = str(next(iter(settings[section])))
+        plain = first[0].isalpha() and first.lower() not in ("true", "false", "null")
+        ours = first if plain else f'"{first}"'  # 7 is a name too
+        text = re.sub(rf"^(\s+){name}:", rf"\g<1>{ours}:", text, flags=re.M)
     if settings.get("search"):
         text = text.replace("# search:\n#   searxng_url", "search:\n  searxng_url")
     return text

@@ -212,7 +212,8 @@ def _secret(wizard: Wizard, at: Key, old: Any, needs: bool) -> str | None:
     text = wizard.asker.text(at, key, old or "", check, secret=True)
     if not text or text.startswith("$"):
         return text or None
-    return draft.secret(re.sub(r"\W", "_", f"{at[1]}_{at[-1]}").upper().removeprefix("MY_"), text)
+    name = re.sub(r"\W", "_", f"{at[1]}_{at[-1]}", flags=re.ASCII).upper().removeprefix("MY_")
+    return draft.secret(f"MY_{name}" if name[0].isdigit() else name, text)
 
 
 async def _try_provider(wizard: Wizard, name: str, section: Mapping[str, Any], kinds: Kinds) -> str:

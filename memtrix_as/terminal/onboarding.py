@@ -31,6 +31,14 @@ STEPS: dict[str, tuple[str, Step]] = {
     "timezone": ("Time zone", surroundings.timezone),
 }
 REGISTER = "registration"
+# what has to stand in the file already where a step is left out
+NEEDED = {
+    "agent": "main_agent",
+    "providers": "providers",
+    "models": "models",
+    "homeserver": "homeserver",
+    "people": "permissions",
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,11 +83,21 @@ class _Run:
         self._wizard = Wizard(asker, draft, options.compose, not options.no_tests)
 
     async def run(self) -> int:
+        try:
+            return await self._run()
+        except (TypeError, ValueError, LookupError, AttributeError):
+            # Steps take what the file holds for settings; what is wrong with it, this tells.
+            if not self._wizard.draft.new:
+                config.load(self._options.config)
+            raise
+
+    async def _run(self) -> int:
         wizard, draft = self._wizard, self._wizard.draft
         if not draft.new:
             self._asker.say(f"{draft.path} is there: what you only confirm stays as it is.")
         if wizard.compose:
             surroundings.composed(wizard)
+        self._check_skipped()
         for name, (title, step) in STEPS.items():
             if name not in self._options.skip:
                 self._console.rule(title, align="left")
@@ -102,6 +120,15 @@ class _Run:
         self._end()
         return status
 
+    def _check_skipped(self) -> None:
+        draft = self._wizard.draft
+        for left_out in self._options.skip:
+            section = NEEDED.get(left_out)
+            if section and not draft.get(section):
+                raise ConfigError(
+                    f"--skip {left_out}: {draft.path} has no `{section}` yet, so it must be asked."
+                )
+
     def _strange(self, answers: Answers) -> list[str]:
         skipped = {
             "homeserver": ("homeserver", "channel", "appservice"),
@@ -110,6 +137,7 @@ class _Run:
             "models": ("models", "model"),
         }
         names = {n for step in self._options.skip for n in skipped.get(step, (step,))}
+        names.add("write")  # asked only after this
         names |= (
             {"channel", "homeserver", "appservice", "database"} if self._wizard.compose else set()
         )

@@ -1,21 +1,24 @@
 """Finds the tools: ours, those that somebody drops into a folder, those of installed packages."""
 
 import inspect
+import json
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 from memtrix_as.foreign import Broken, Loader, Part
 from memtrix_as.tool import BaseTool, Tool
-from memtrix_as.tools.base import About, made
+from memtrix_as.tools.base import NAME, About, made
 
 log = logging.getLogger(__name__)
 
 PACKAGE, KEY, GROUP = "memtrix_as.tools", "tools.directories", "memtrix_as.tools"
+LARGEST = 32_000  # bytes of what a model is told of one tool
 
 
 @dataclass(frozen=True)
@@ -53,28 +56,47 @@ def discover(
 
 def _tools(loader: Loader, part: Part, about: About | None) -> Iterator[Tool]:
     """What a file, or what an entry point stands for, offers."""
-    value = part.value
-    if isinstance(value, ModuleType):
-        things: Iterable[object] = filter(partial(_own, value), vars(value).values())
-    elif isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        things = loader.attempt(part.where, partial(list, value)) or ()
-    else:
-        things = (value,)
+    things = loader.attempt(part.where, partial(_things, part.value)) or ()
     for thing in things:
-        if isinstance(thing, Tool):
-            yield thing
-        elif inspect.isclass(thing) and issubclass(thing, BaseTool):
-            where = f"{part.where}: {thing.__name__}"
-            tool = loader.attempt(where, partial(made, thing, about))
-            if tool is not None:
-                yield tool
-        else:
-            loader.breaks(part.where, f"{thing!r} is neither a tool nor a class of one")
+        where = part.where
+        if issubclass(type(thing), type):
+            where = f"{where}: {getattr(thing, '__name__', '')}"
+        tool = loader.attempt(where, partial(_tool, thing, about))
+        if tool is not None:
+            yield tool
+
+
+def _things(value: object) -> Sequence[object]:
+    if isinstance(value, ModuleType):
+        return [thing for thing in vars(value).values() if _own(value, thing)]
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return list(value)
+    return (value,)
 
 
 def _own(module: ModuleType, thing: object) -> bool:
     """Whether something in a module is a tool that it offers; a base of others it does not."""
+    kind = type(thing)  # isinstance() would ask the thing itself, and a proxy may raise then
+    if issubclass(kind, type) and issubclass(cast(type, thing), BaseTool):
+        found = cast(type[BaseTool], thing)
+        ours = found.__module__ == module.__name__ and not found.__name__.startswith("_")
+        return ours and not inspect.isabstract(found)
+    return issubclass(kind, Tool)
+
+
+def _tool(thing: object, about: About | None) -> Tool:
+    """The tool that something is. Raises TypeError or ValueError with what is wrong with it."""
     if inspect.isclass(thing) and issubclass(thing, BaseTool):
-        ours = thing.__module__ == module.__name__ and not thing.__name__.startswith("_")
-        return ours and not inspect.isabstract(thing)
-    return isinstance(thing, Tool)
+        thing = made(thing, about)
+    if not isinstance(thing, Tool):
+        raise TypeError(f"{thing!r} is neither a tool nor a class of one")
+    spec = thing.spec
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        raise ValueError(f"the name {spec.name!r} has other signs than letters, digits, _ and -")
+    # It goes out with every question to a model: what cannot be sent would silence all agents.
+    sent = json.dumps([spec.description, spec.parameters], ensure_ascii=False, allow_nan=False)
+    if len(sent.encode()) > LARGEST:
+        raise ValueError(
+            f"description and parameters are over {LARGEST:,} bytes; no model reads it"
+        )
+    return thing

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from memtrix_as.admin import words
 from memtrix_as.admin.commands import COMMANDS
+from memtrix_as.agent import commands as chat_commands
 from memtrix_as.errors import AdminError
 from memtrix_as.testing import ScriptedModel
 from tests.chat.conftest import *  # noqa: F403
@@ -13,6 +14,7 @@ from tests.fuzz.junk import TEXTS, tries
 from tests.rig.chat import Chat
 from tests.rig.modes import only
 from tests.rig.service import Service
+from tests.rig.waiting import PATIENCE
 
 # what would end the test, or ask the homeserver for long
 LEFT_OUT = {"backup", "restart", "stop", "reindex"}
@@ -28,6 +30,21 @@ LINES = st.builds(
     st.lists(PARTS | TEXTS, max_size=5),
     st.sampled_from(["", "/", "!", "memtrix: ", "` "]),
 )
+# what an agent's human types in a room; `/leave` would end the test
+CHAT = [*sorted(set(chat_commands.COMMANDS) - {"leave"}), "yes", "no", "always", "nobody"]
+WORDS = st.sampled_from(
+    ["on", "OFF", "help", "show", "undo", "diff", "history", "set", "AGENT.md", "SOUL.md 0",
+     "SOUL.md " + "9" * 30, "-1", "\n", "\0", "{{USER}}", "../AGENT.md", "forget", "all", "1"]
+)  # fmt: skip
+TYPED = st.builds(
+    lambda mark, name, gap, parts: f"{mark}{name}{gap}{' '.join(parts)}",
+    st.sampled_from(["/", "!", " /", "//", "/ ", "Memtrix: /", "@memtrix /"]),
+    st.sampled_from(CHAT) | TEXTS,
+    st.sampled_from([" ", "\n", "  ", "", "\u00a0"]),
+    st.lists(WORDS | PARTS | TEXTS, max_size=4),
+)
+MOST = 360  # lines in a row
+LINE = 0.5  # seconds; a line takes some 60 ms, however many stand before it, most in Synapse
 
 
 @tries(400)
@@ -55,7 +72,8 @@ async def test_after_any_lines_a_command_is_answered(
 
     collect()
     model.by_default("a draft")
-    events = [message(office, f"$line{n}", text) for n, text in enumerate(lines[-60:])]
+    lines = lines[-MOST:]
+    events = [message(office, f"$line{n}", text) for n, text in enumerate(lines)]
     assert (await stopped.put("lines", {"events": events}))[0] == 200
     await office.send("version-of-nothing")
     await office.until(
@@ -67,4 +85,30 @@ async def test_after_any_lines_a_command_is_answered(
             or None
         ),
         "the answer to the line behind them",
+        timeout=PATIENCE + len(lines) * LINE,
     )
+
+
+@only("direct")
+async def test_after_any_chat_commands_a_message_is_answered(
+    chat: Chat, service: Service, model: ScriptedModel
+) -> None:
+    lines: list[str] = []
+
+    @tries(40)
+    @given(TYPED)
+    def collect(text: str) -> None:
+        lines.append(text)
+
+    collect()
+    model.by_default("an answer")
+    lines = lines[-MOST:]
+    events = [message(chat, f"$typed{n}", text) for n, text in enumerate(lines)]
+    assert (await service.put("typed", {"events": events}))[0] == 200
+    await chat.send("the message behind them")
+    await chat.until(
+        lambda: any("the message behind them" in r.last_user for r in model.requests) or None,
+        "the message behind them to reach the model",
+        timeout=PATIENCE + len(lines) * LINE,
+    )
+    assert not any("Something went wrong inside me" in notice for notice in chat.notices())
