@@ -31,7 +31,7 @@ def serve() -> Iterator[Serve]:
 
 async def cloned(web: Web, root: Path, url: str) -> Cloned:
     with Workspace(root).new_folder("repo") as folder:
-        return await clone(web.outbound(), url, folder)
+        return await clone(web.outbound(), url, folder.fd, folder.room)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -126,7 +126,7 @@ async def test_a_redirect_is_followed_but_not_inside(
     for url in (web.url("/in"), web.url("/x", "trap.test"), web.url("/x", "127.0.0.1")):
         with pytest.raises(AddressRefused):
             with Workspace(tmp_path).new_folder("other") as folder:
-                await clone(web.outbound(), url, folder)
+                await clone(web.outbound(), url, folder.fd)
     assert not web.trapped and os.listdir(tmp_path) == ["repo"]
 
 
