@@ -48,6 +48,8 @@ class NoRoom(TooMuch):
 
 def main() -> None:
     for what, most in LIMITS.items():
+        _, hard = resource.getrlimit(what)  # ours may be narrower already
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     os.fchdir(int(sys.argv[2]))
     try:

@@ -55,6 +55,10 @@ class Bench:
         agreed = await tool.confirm_if(ctx, tool.validated(arguments)) if tool.confirm_if else None
         return await tool(replace(ctx, agreed=agreed), arguments)
 
+    async def unasked(self, name: str, **arguments: Any) -> str:
+        """The result when nobody was asked, whatever there is now."""
+        return await self._tools[name](self.context(), arguments)
+
     async def question(self, name: str, **arguments: Any) -> str | None:
         """What the human is asked before; None when nothing is."""
         tool = self._tools[name]
