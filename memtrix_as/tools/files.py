@@ -10,6 +10,7 @@ from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ToolError
 from memtrix_as.tool import ToolContext, tool
 from memtrix_as.workspace import Workspace, Workspaces
+from memtrix_as.workspace.explained import Taken
 from memtrix_as.workspace.folder import MOST_COUNTED
 from memtrix_as.workspace.paths import parts, shown
 
@@ -82,9 +83,10 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
         raise ToolError(f"That is {_size(len(data))}; write files of at most 1 MB.")
     await ctx.get(Attachments).admit(ctx, path)
     workspace = _workspace(ctx)
-    if ctx.agreed is None and await asyncio.to_thread(workspace.exists, path):
-        raise ToolError(APPEARED.format(path=shown(path)))
-    replaced = await asyncio.to_thread(workspace.write, path, data, replace=bool(ctx.agreed))
+    try:
+        replaced = await asyncio.to_thread(workspace.write, path, data, replace=bool(ctx.agreed))
+    except Taken as exc:
+        raise ToolError(APPEARED.format(path=shown(path))) from exc
     return f"{'Replaced' if replaced else 'Wrote'} {path}: {_size(len(data))}."
 
 

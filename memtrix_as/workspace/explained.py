@@ -19,6 +19,10 @@ class Missing(ToolError):
     """There is no such file or folder."""
 
 
+class Taken(ToolError):
+    """There is something of this name."""
+
+
 @contextlib.contextmanager
 def explained(path: str) -> Iterator[None]:
     """What the system says, as a sentence; never with a path of the machine in it."""
@@ -28,7 +32,7 @@ def explained(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise Missing(f"There is no {said}. list_directory shows what there is.") from None
     except FileExistsError:
-        raise ToolError(f"{said} exists already. Choose another name.") from None
+        raise Taken(f"{said} exists already. Choose another name.") from None
     except IsADirectoryError:
         raise ToolError(
             f"{said} is a folder. Use list_directory, or choose another name."

@@ -82,7 +82,7 @@ def test_pieces_are_stopped_where_the_room_ends(ws: Workspace) -> None:
     fill(ws, 90 * BLOCK)
     written = 0
     with pytest.raises(WorkspaceFull), ws.incoming("downloads", "x") as file:
-        while True:
+        for _ in range(200):
             file.write(b"x" * BLOCK)
             written += 1
     assert written == 9, "one block is the folder's"
@@ -204,11 +204,12 @@ def test_a_name_is_free_again_when_its_file_cannot_come(ws: Workspace) -> None:
     assert left(ws) == ["downloads"]
 
 
+@pytest.mark.parametrize("most", [0, MOST])
 async def test_a_thread_that_still_writes_does_no_harm_when_its_turn_is_over(
-    ws: Workspace, tmp_path: Path
+    tmp_path: Path, most: int
 ) -> None:
     """Its descriptor is closed, and another file may have the number by then."""
-    going = threading.Event()
+    ws, going = Workspace(tmp_path / "ws", Quota(tmp_path / "ws", most)), threading.Event()
 
     def late() -> None:
         going.wait(10)
