@@ -16,7 +16,7 @@ from memtrix_as.db import attachments as rows
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.documents import kinds
 from memtrix_as.documents.images import Images
-from memtrix_as.errors import AttachmentError, ToolError
+from memtrix_as.errors import AttachmentError, ToolError, WorkspaceFull
 from memtrix_as.memory.company import Companies
 from memtrix_as.messages import Attachment, Image, Incoming, Kept, Message, Place
 from memtrix_as.tool import ToolContext
@@ -68,7 +68,7 @@ class Attachments:
                     async with asyncio.timeout(PATIENCE):
                         found = await self._fetch(item_id, incoming, file, download)
                 except (AttachmentError, ToolError, TimeoutError) as exc:
-                    why = str(exc) or f"the homeserver did not give it within {PATIENCE:.0f} s"
+                    why = _why(exc) or f"the homeserver did not give it within {PATIENCE:.0f} s"
                     log.warning("A file of %s cannot be had", event_id)
                     log.debug("It cannot be had: %s", why)
                     found = Kept(file.name, file.mimetype, file.size or 0, why=why)
@@ -176,6 +176,14 @@ class Attachments:
             workspace = self._workspaces.of(known.agent)
             with suppress(ToolError):  # it is gone already
                 await asyncio.to_thread(workspace.delete_file, known.path)
+
+
+def _why(exc: Exception) -> str:
+    """What was wrong, to end a sentence; a tool's refusal is one of its own."""
+    if isinstance(exc, WorkspaceFull):
+        return exc.why
+    text = str(exc).rstrip(".")
+    return text[:1].lower() + text[1:] if isinstance(exc, ToolError) else text
 
 
 def _unique(name: str, event_id: str) -> str:

@@ -155,6 +155,8 @@ class Limits:
     edit_interval: Seconds = 1.0  # seconds between two edits of a streamed answer
     edits_per_message: Annotated[int, checks.between(0, 10_000)] = 60
     attachment_size: Count = 50  # MB of a file that a human sends
+    # MB of the files of one agent; 0: no limit
+    workspace_size: Annotated[int, checks.between(0, 100_000_000)] = 2000
     consult_timeout: Seconds = 300.0  # seconds that an agent waits for another's answer
     consult_depth: Annotated[int, checks.between(1, 20)] = 3  # agents that wait for each other
     agent_hops: Annotated[int, checks.between(0, 20)] = 3  # agents that hand a message on

@@ -33,6 +33,22 @@ class ToolError(MemtrixError):
     """A tool could not do what was asked; the model reads this text and reacts to it."""
 
 
+class WorkspaceFull(ToolError):
+    """An agent's workspace holds what it may; `why` is the same to end a sentence."""
+
+    def __init__(self, used: int, most: int) -> None:
+        """Both in bytes."""
+        figures = f"{used / 1e6:,.1f} of {most / 1e6:,.0f} MB are used"
+        super().__init__(
+            f"There is no room for this in the workspace: {figures}. Delete what is not needed any "
+            "more, or have an administrator raise limits.workspace_size."
+        )
+        self.why = (
+            f"there is no room for it in my workspace ({figures}). Have me delete something, or "
+            "raise limits.workspace_size, then send it again"
+        )
+
+
 class AdminError(MemtrixError):
     """A command of the management room cannot be carried out; the text says what to type."""
 

@@ -59,6 +59,7 @@ class ToolContext:
     services: Mapping[type, Any] = field(default_factory=dict)
     history: Sequence[Message] = ()  # what stands before the model; it grows while the turn runs
     call_id: str = ""  # of the call that runs
+    agreed: str | None = None  # what `confirm_if` asked about this call, after a human's yes to it
     depth: int = 0  # how many agents have asked on, until it came to this one
 
     def get(self, kind: type[T]) -> T:
@@ -106,8 +107,16 @@ ConfirmIf = Callable[[ToolContext, Mapping[str, Any]], Awaitable[str | None]]
 """Looks at a call before it runs: the question to ask the human first, or None for no need.
 
 It gets the arguments as the function will. After a yes it looks again: the call does not run when
-it would now say something else.
+it would now say something else. What was agreed stands in the context of the call: a function that
+finds something that it was not asked about refuses.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A call may run; `agreed` is what its `confirm_if` asked, if a human has said yes to that."""
+
+    agreed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 from memtrix_as.agent import loop
 from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Place, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import Tool, ToolContext, tool
+from memtrix_as.tool import Leave, Tool, ToolContext, tool
 from memtrix_as.tools.clock import get_current_time
 
 CTX = ToolContext(Place("!r", "memtrix"), "@ann:hs", "$1", None)  # type: ignore[arg-type]
@@ -100,6 +100,25 @@ async def test_a_model_that_never_stops_calling_is_asked_for_an_answer_and_belie
     said = await run(model, rounds=3)
     assert model.offered == [5, 5, 5, 0]
     assert not said[-1].calls, "calls of tools that were not offered are taken for none"
+
+
+async def test_what_was_agreed_stands_in_the_context_of_that_call_alone() -> None:
+    seen: dict[str, str | None] = {}
+
+    @tool()
+    async def look(ctx: ToolContext) -> str:
+        """Look."""
+        seen[ctx.call_id] = ctx.agreed
+        return "seen"
+
+    async def gate(call: ToolCall, tool: Tool) -> Leave | None:
+        return {"c0": Leave("It replaces a."), "c1": Leave()}.get(call.id)
+
+    model = Scripted(calls("look", "look", "look"), Message("assistant", "Done."))
+    history = [Message("user", "go")]
+    async for _ in loop.run(model, history, {"look": look}, CTX, gate, lambda _: None, 3):
+        pass
+    assert seen == {"c0": "It replaces a.", "c1": None, "c2": None}
 
 
 async def test_rounds_that_were_before_a_crash_count() -> None:

@@ -1,17 +1,19 @@
 """Agents: who there is, made, changed, asked, archived and deleted."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from memtrix_as.admin.command import Ask, Call, command, quoted, unknown
 from memtrix_as.admin.tables import code, facts, page_of, paged, words
-from memtrix_as.admin.words import amount
+from memtrix_as.admin.words import amount, shares
 from memtrix_as.agent.people import Extent, People
 from memtrix_as.db import agents as rows
 from memtrix_as.db import overview
 from memtrix_as.db.agents import Agent
 from memtrix_as.errors import AdminError, PeopleError
 from memtrix_as.providers.catalog import Models
+from memtrix_as.workspace import Workspaces
 
 MODEL = "model="
 MEGABYTE = 1_000_000
@@ -82,6 +84,7 @@ async def show(call: Call, name: str) -> str:
         ("recall", _on(agent.recall)),
         ("made by", code(agent.created_by) if agent.created_by else "-"),
         ("has", _has(extent)),
+        ("workspace", await _room(call, agent)),
     ]
     return facts(rows)
 
@@ -242,6 +245,13 @@ async def _same(call: Call, details: Mapping[str, Any]) -> Agent:
         if (agent.name, agent.user_id) == (details["agent"], details["user_id"]):
             return agent
     raise PeopleError(f"There is no agent {code(details['agent'])} any more.")
+
+
+async def _room(call: Call, agent: Agent) -> str:
+    """How full its workspace is, as `limits.workspace_size` counts."""
+    workspaces: Workspaces = call.get(Workspaces)
+    quota = workspaces.of(agent.name).quota
+    return shares(await asyncio.to_thread(quota.used), quota.most)
 
 
 def _has(extent: Extent) -> str:

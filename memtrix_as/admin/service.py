@@ -1,20 +1,23 @@
 """The service itself: how it is, what it is made of, how to make a copy of all that it knows."""
 
+import asyncio
 import platform
 import shlex
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from memtrix_as import __version__
 from memtrix_as.admin.command import Call, command
 from memtrix_as.admin.start import Start
 from memtrix_as.admin.tables import Cell, block, code, facts, words
 from memtrix_as.admin.when import lasting
-from memtrix_as.admin.words import amount
+from memtrix_as.admin.words import amount, shares
 from memtrix_as.db import agents, overview, workers
+from memtrix_as.db.agents import Agent
 from memtrix_as.errors import HomeserverError
 from memtrix_as.matrix.server import Server
 from memtrix_as.memory.keeper import Keeper
+from memtrix_as.workspace import Workspaces
 
 MEGABYTE = 1_000_000
 
@@ -35,7 +38,8 @@ async def status(call: Call) -> str:
     figures = await overview.figures(call.db)
     processes = await workers.processes(call.db)
     start: Start = call.get(Start)
-    main = (await agents.load(call.db))[0]
+    known = await agents.load(call.db)
+    main = known[0]
     doing = [
         (figures.running, "answer is being worked on", "answers are being worked on"),
         (figures.parked, "waits for a yes (`approvals`)", "wait for a yes (`approvals`)"),
@@ -53,8 +57,17 @@ async def status(call: Call) -> str:
         ("failed today", f"{amount(figures.failed, 'answer')}"),
         ("memory", await _memory(call)),
         ("database", f"{figures.size / MEGABYTE:.0f} MB"),
+        ("fullest workspace", await _fullest(call, known)),
     ]
     return facts(rows)
+
+
+async def _fullest(call: Call, known: Sequence[Agent]) -> Cell:
+    workspaces: Workspaces = call.get(Workspaces)
+    quotas = [workspaces.of(agent.name).quota for agent in known]
+    used = await asyncio.to_thread(lambda: [quota.used() for quota in quotas])
+    most, agent = max(zip(used, known, strict=True), key=lambda each: each[0])
+    return Cell(f"{words(agent.display_name)}, {shares(most, quotas[0].most)}")
 
 
 async def _memory(call: Call) -> Cell:

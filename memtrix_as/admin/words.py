@@ -94,3 +94,10 @@ def amount(count: int, what: str) -> str:
     if count != 1:
         what = f"{what[:-1]}ies" if what.endswith("y") and what[-2] not in "aeiou" else f"{what}s"
     return f"{count:,} {what}"
+
+
+def shares(used: int, most: int) -> str:
+    """Bytes that are used, of those that may be; 0 is no limit."""
+    if not most:
+        return f"{used / 1e6:,.1f} MB, without a limit"
+    return f"{used / 1e6:,.1f} of {most / 1e6:,.0f} MB ({used / most:.0%})"

@@ -13,7 +13,7 @@ from memtrix_as.db.pool import Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.errors import Unanswered
 from memtrix_as.messages import ToolCall
-from memtrix_as.tool import Tool, ToolContext
+from memtrix_as.tool import Leave, Tool, ToolContext
 
 NOBODY = "{tool} was not run: it needs a human's yes, and no human takes part in this turn."
 REFUSED = {
@@ -57,17 +57,16 @@ class Gate:
     def __post_init__(self) -> None:
         self._resumed = self.message_id
 
-    async def __call__(self, call: ToolCall, tool: Tool) -> str | None:
-        """None: it may run now; a text: the model is told that; Unanswered: a human is asked."""
+    async def __call__(self, call: ToolCall, tool: Tool) -> str | Leave:
+        """It may run now, or the model is told a text; Unanswered: a human is asked."""
         # What was asked is answered first, even if the tool, changed meanwhile, asks no more.
         resumed = self.message_id == self._resumed
         guarded = tool.confirm or tool.confirm_if is not None or not tool.harmless
-        if (guarded or resumed) and (refusal := await self._refusal(call, tool)):
-            return refusal
-        if tool.repeatable:
-            return None
+        decided = await self._decided(call, tool) if guarded or resumed else Leave()
+        if isinstance(decided, str) or tool.repeatable:
+            return decided
         if await turns.start_call(self.pool, self.lease, self.message_id, call.id):
-            return None
+            return decided
         await inquiries.cut(self.pool, self.item.id, call.id)  # nobody waits for the answer
         self.post(self.item.lane)
         return context.INTERRUPTED
@@ -87,28 +86,26 @@ class Gate:
                 await self._ask(call, told, wary=bool(outside), ordinal=ordinal)
             return known is None or known.question == self._question(call, told, ordinal)
 
-    async def _refusal(self, call: ToolCall, tool: Tool) -> str | None:
+    async def _decided(self, call: ToolCall, tool: Tool) -> str | Leave:
         async with self._asking:
             known = await approvals.of_call(self.pool, self.message_id, call.id)
             if known is not None:
-                refusal = _as_answered(known, call)
-                stale = refusal is None and await self._stale(known, call, tool)
-                return STALE.format(tool=call.name) if stale else refusal
+                return _as_answered(known, call) or await self._as_agreed(known, call, tool)
             if await turns.started(self.pool, self.message_id, call.id):
-                return None  # what it would be asked about may be its own doing
+                return Leave()  # what it would be asked about may be its own doing
             outside = taint.sources(self.ctx.history)
             wary = bool(outside) and not tool.harmless
             if not tool.confirm and tool.confirm_if is None and not wary:
-                return None
+                return Leave()
             values = tool.validated(call.arguments)  # nobody is asked about what cannot run
             asks = await tool.confirm_if(self.ctx, values) if tool.confirm_if else None
             if not (tool.confirm or asks or wary):
-                return None
+                return Leave()
             # First: a human's "always" is for what humans ask for.
             if not await approvals.is_human(self.pool, self.ctx.sender):
                 return NOBODY.format(tool=tool.name)
             if await self._permitted(tool, wary=bool(outside)):
-                return None
+                return Leave(asks)
             if await approvals.asked(self.pool, self.message_id) >= MOST_ASKED:
                 return TOO_MANY.format(tool=tool.name, most=MOST_ASKED)
             effect = tool.effect(values) if tool.effect else None
@@ -117,15 +114,17 @@ class Gate:
             await self._ask(call, told, wary=bool(outside))
         raise Unanswered(f"{tool.name} waits for a yes")
 
-    async def _stale(self, known: Approval, call: ToolCall, tool: Tool) -> bool:
-        """Whether an approved call would do by now what its human was not told.
+    async def _as_agreed(self, known: Approval, call: ToolCall, tool: Tool) -> str | Leave:
+        """Leave for an approved call, unless it would do by now what its human was not told.
 
         A question waits for minutes, and what it is about does not: a folder may have been filled.
         """
         if not tool.confirm_if or await turns.started(self.pool, self.message_id, call.id):
-            return False
+            return Leave()
         asks = await tool.confirm_if(self.ctx, tool.validated(call.arguments))
-        return asks is not None and not questions.says(known.question, asks)
+        if asks is not None and not questions.says(known.question, asks):
+            return STALE.format(tool=call.name)
+        return Leave(asks)
 
     async def _permitted(self, tool: Tool, *, wary: bool) -> bool:
         """Whether somebody who may still talk to us said "always" here."""

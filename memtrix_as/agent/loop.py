@@ -12,7 +12,7 @@ from memtrix_as.agent import marking
 from memtrix_as.config import redact
 from memtrix_as.errors import LostTurn, ToolError, Unanswered
 from memtrix_as.messages import Delta, Message, Reply, ToolCall, ToolSpec
-from memtrix_as.tool import Outside, Tool, ToolContext
+from memtrix_as.tool import Leave, Outside, Tool, ToolContext
 
 log = logging.getLogger(__name__)
 
@@ -28,10 +28,12 @@ class Model(Protocol):
 class Gate(Protocol):
     """Decides about a call before it runs; a string is the answer in place of a result.
 
+    None is leave for a call that nobody was asked about.
+
     Unanswered when somebody else has to decide: the loop then ends as soon as the other calls ran.
     """
 
-    async def __call__(self, call: ToolCall, tool: Tool) -> str | None: ...
+    async def __call__(self, call: ToolCall, tool: Tool) -> str | Leave | None: ...
 
 
 async def run(
@@ -129,10 +131,11 @@ async def _result(
         known = tools.get(call.name)
         if known is None:
             raise ToolError(f"There is no tool {call.name!r}. There are: {', '.join(tools)}.")
-        refusal = await gate(call, known)
-        if refusal is not None:
-            return Message("tool", refusal, call_id=call.id, failed=True)
-        result = await known(replace(ctx, call_id=call.id), call.arguments)
+        decided = await gate(call, known)
+        if isinstance(decided, str):
+            return Message("tool", decided, call_id=call.id, failed=True)
+        agreed = decided.agreed if decided else None
+        result = await known(replace(ctx, call_id=call.id, agreed=agreed), call.arguments)
         if isinstance(result, Outside):
             return Message("tool", result, call_id=call.id, outside=marking.source(call))
         if not known.untrusted:

@@ -12,7 +12,9 @@ from memtrix_as.config import Config, Service
 from memtrix_as.doctor.check import Ailing, Check, Finding
 from memtrix_as.foreign import in_thread
 from memtrix_as.matrix import registration
+from memtrix_as.workspace.quota import Quota
 
+NEARLY = 0.9  # of what a workspace may hold
 LITTLE, FULL = 1_000_000_000, 100_000_000  # bytes left on a disk: little, and too little
 
 
@@ -29,6 +31,7 @@ def checks(config: Config, path: Path) -> Iterator[Check]:
     yield Check("registration file", _aside(lambda: _registration(file, path, service)))
     yield Check("folders", _aside(lambda: _writable(folders)))
     yield Check("disk", _aside(lambda: _room(folders)))
+    yield Check("workspaces", _aside(lambda: _quotas(config)))
     yield Check("time zone", _aside(lambda: _zone(config)))
 
 
@@ -98,6 +101,24 @@ def _room(folders: dict[str, Path]) -> str:
         state = "fail" if free[key] < FULL else "warn"
         raise Ailing(f"only {left}", f"make room there, or move the folder and change {key}", state)  # type: ignore[arg-type]
     return left
+
+
+def _quotas(config: Config) -> str | list[Finding]:
+    """Whose workspace has little room left within `limits.workspace_size`."""
+    most = config.limits.workspace_size * 1_000_000
+    if not most:
+        return "they have no limit (limits.workspace_size)"
+    roots = [config.workspace_directory]
+    if config.agents_directory.is_dir():
+        roots += sorted(path for path in config.agents_directory.iterdir() if path.is_dir())
+    used = {root: Quota(root, most).used() for root in roots}
+    nearly = [
+        Finding("workspaces", "warn", f"{root} has {size / 1e6:,.0f} of {most / 1e6:,.0f} MB",
+                "delete files there, have the agent delete some, or raise limits.workspace_size")
+        for root, size in used.items() if size > NEARLY * most
+    ]  # fmt: skip
+    fullest = max(used.values()) / 1e6
+    return nearly or f"the fullest has {fullest:,.1f} of {most / 1e6:,.0f} MB"
 
 
 def _zone(config: Config) -> str:

@@ -7,11 +7,12 @@ password or go elsewhere.
 
 import asyncio
 import json
+import os
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,12 @@ from memtrix_as.outbound.client import Answer, Limits, Outbound
 REFS = Limits(total=30, size=8_000_000)
 PACK = Limits(idle=60, total=180, size=50_000_000, redirects=0)
 WRITING = 90.0  # seconds
+MOST_ROOM = 100_000_000 + 5_000 * 4096  # bytes: what the child writes at most, in whole blocks
+NO_ROOM = (
+    "The repository cannot be cloned: its files need more than the {room:,.1f} MB that are left in "
+    "the workspace. Delete what is not needed any more, or have an administrator raise "
+    "limits.workspace_size."
+)
 _SERVICE = "/info/refs?service=git-upload-pack"
 _CHILD = Path(__file__).with_name("git_child.py")
 
@@ -39,8 +46,13 @@ class Cloned:
     lfs: int
 
 
-async def clone(outbound: Outbound, url: str, folder: int) -> Cloned:
-    """Write the files of the repository's HEAD into the open folder; OutboundError if not."""
+async def clone(
+    outbound: Outbound, url: str, folder: int, room: Callable[[int], int] = lambda most: most
+) -> Cloned:
+    """Write the files of the repository's HEAD into the open folder; OutboundError if not.
+
+    `room` tells, in a thread, how many bytes may be written there, up to what it is asked for.
+    """
     try:
         async with outbound.request(url.rstrip("/") + _SERVICE, REFS) as answer:
             base = str(answer.url).removesuffix(_SERVICE)
@@ -51,11 +63,21 @@ async def clone(outbound: Outbound, url: str, folder: int) -> Cloned:
         raise
     if base == str(answer.url) or not {"shallow", "side-band-64k"} <= offered:
         raise Unreachable(f"{url} is no git repository that can be fetched over HTTP.")
-    with tempfile.TemporaryFile() as pack:
+    with _disk(), tempfile.TemporaryFile() as pack:
         await _fetch(outbound, base, commit, offered, pack)
         pack.seek(0)
-        told = await _write(commit, pack, folder)
+        told = await _write(commit, pack, folder, await asyncio.to_thread(room, MOST_ROOM))
     return Cloned(commit=commit, **told)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """What goes wrong with our own disk or machine, told; the network tells for itself."""
+    try:
+        yield
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno else "it took too long"
+        raise OutboundError(f"The repository cannot be kept on this machine: {why}.") from exc
 
 
 def _head(url: str, lines: list[bytes]) -> tuple[str, set[str]]:
@@ -99,10 +121,11 @@ async def _fetch(
         raise Unreachable("The git server did not send the repository.")
 
 
-async def _write(commit: str, pack: IO[bytes], folder: int) -> dict[str, int]:
+async def _write(commit: str, pack: IO[bytes], folder: int, room: int) -> dict[str, int]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", str(_CHILD), commit, str(folder), stdin=pack, pass_fds=(folder,),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env={}, cwd="/",
+        sys.executable, "-I", str(_CHILD), commit, str(folder), str(room), stdin=pack,
+        pass_fds=(folder,), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        env={}, cwd="/",
     )  # fmt: skip
     try:
         async with asyncio.timeout(WRITING):
@@ -116,6 +139,8 @@ async def _write(commit: str, pack: IO[bytes], folder: int) -> dict[str, int]:
     if process.returncode or not out:
         raise OutboundError("The repository is damaged, or too large to be unpacked.")
     told: dict[str, Any] = json.loads(out)
+    if told.get("full"):
+        raise TooLarge(NO_ROOM.format(room=room / 1e6))
     if problem := told.get("problem"):
         raise TooLarge(f"The repository cannot be cloned: {problem}.")
     return told

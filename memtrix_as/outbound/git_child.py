@@ -2,9 +2,10 @@
 
 The pack comes from a stranger. What is written are plain files and folders: no links, nothing
 that git itself would look at, no attributes, filters or hooks. It is run by its path and
-imports nothing of ours.  `git_child.py COMMIT DESCRIPTOR`
+imports nothing of ours.  `git_child.py COMMIT DESCRIPTOR BYTES`: so much may be written.
 """
 
+import errno
 import json
 import os
 import re
@@ -29,22 +30,42 @@ LFS = b"version https://git-lfs.github.com/spec/"
 _GIT = re.compile(r"\.git|git~\d+", re.IGNORECASE)
 
 
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk space that the service may use is used up",
+    errno.EFBIG: "a file of it is larger than the system allows",
+}
+BLOCK = 4096  # bytes that each file and each folder takes at least
+
+
 class TooMuch(Exception):
     """There is more than may be written."""
 
 
+class NoRoom(TooMuch):
+    """There is more than the room that is left."""
+
+
 def main() -> None:
     for what, most in LIMITS.items():
+        _, hard = resource.getrlimit(what)  # ours may be narrower already
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(what, (most, most))
     os.fchdir(int(sys.argv[2]))
     try:
-        told = write(sys.argv[1].encode())
+        told = write(sys.argv[1].encode(), int(sys.argv[3]))
+    except NoRoom:
+        told = {"full": True}
     except TooMuch as exc:
         told = {"problem": str(exc)}
+    except OSError as exc:
+        if exc.errno not in FULL:
+            raise
+        told = {"problem": FULL[exc.errno]}
     json.dump(told, sys.stdout)
 
 
-def write(head: bytes) -> dict[str, object]:
+def write(head: bytes, room: int) -> dict[str, object]:
     pack = PackData.from_file(sys.stdin.buffer, DEFAULT_OBJECT_FORMAT)
     trees: dict[bytes, Tree] = {}
     root = None
@@ -57,11 +78,15 @@ def write(head: bytes) -> dict[str, object]:
     wanted: dict[bytes, list[str]] = {}
     if root is None:
         raise TooMuch("the pack does not hold the commit that was asked for")
-    plan(trees, root, wanted, told)
+    room -= plan(trees, root, wanted, told) * BLOCK
     for thing in objects(pack):
         if isinstance(thing, Blob) and thing.id in wanted:
             for path in wanted.pop(thing.id):
-                put(path, thing.as_raw_string(), told)
+                data = thing.as_raw_string()
+                room -= max(BLOCK, -(-len(data) // BLOCK) * BLOCK)
+                if room < 0:
+                    raise NoRoom
+                put(path, data, told)
     if wanted:
         raise TooMuch("the pack is not complete")
     return {**told}
@@ -73,9 +98,12 @@ def objects(pack: PackData) -> Iterator[ShaFile]:
 
 def plan(
     trees: dict[bytes, Tree], root: bytes, wanted: dict[bytes, list[str]], told: dict[str, int]
-) -> None:
-    """Which file goes where; makes the folders. A tree that repeats itself comes to an end."""
-    entries, todo = 0, [("", root, 0)]
+) -> int:
+    """Which file goes where; makes the folders, and tells how many.
+
+    A tree that repeats itself comes to an end.
+    """
+    entries, folders, todo = 0, 0, [("", root, 0)]
     while todo:
         above, sha, depth = todo.pop()
         if sha not in trees:
@@ -93,9 +121,11 @@ def plan(
                 told["names"] += 1
             elif stat.S_ISDIR(entry.mode):
                 os.makedirs(above + name, exist_ok=True)
+                folders += 1
                 todo.append((f"{above}{name}/", entry.sha, depth + 1))
             elif stat.S_ISREG(entry.mode):
                 wanted.setdefault(entry.sha, []).append(above + name)
+    return folders
 
 
 def put(path: str, data: bytes, told: dict[str, int]) -> None:

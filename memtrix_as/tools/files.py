@@ -10,12 +10,17 @@ from memtrix_as.documents.extract import Documents
 from memtrix_as.errors import ToolError
 from memtrix_as.tool import ToolContext, tool
 from memtrix_as.workspace import Workspace, Workspaces
+from memtrix_as.workspace.explained import Taken
 from memtrix_as.workspace.folder import MOST_COUNTED
-from memtrix_as.workspace.paths import parts
+from memtrix_as.workspace.paths import parts, shown
 
 MOST_READ = 20_000_000  # bytes of a file that is read
 MOST_WRITTEN = 1_000_000  # bytes of a file that is written
 MOST_LISTED = 500
+APPEARED = (
+    "{path} has appeared in the meantime, and the user was not asked about it. If it is to be "
+    "replaced, call create_file again: then they are asked."
+)
 
 
 def _workspace(ctx: ToolContext) -> Workspace:
@@ -78,9 +83,11 @@ async def create_file(ctx: ToolContext, path: str, content: str) -> str:
         raise ToolError(f"That is {_size(len(data))}; write files of at most 1 MB.")
     await ctx.get(Attachments).admit(ctx, path)
     workspace = _workspace(ctx)
-    there = await asyncio.to_thread(workspace.exists, path)
-    await asyncio.to_thread(workspace.write, path, data, replace=there)
-    return f"{'Replaced' if there else 'Wrote'} {path}: {_size(len(data))}."
+    try:
+        replaced = await asyncio.to_thread(workspace.write, path, data, replace=bool(ctx.agreed))
+    except Taken as exc:
+        raise ToolError(APPEARED.format(path=shown(path))) from exc
+    return f"{'Replaced' if replaced else 'Wrote'} {path}: {_size(len(data))}."
 
 
 async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str | None:
@@ -88,9 +95,9 @@ async def _deletes_file(ctx: ToolContext, arguments: Mapping[str, Any]) -> str |
     await ctx.get(Attachments).admit(ctx, path)
     found = await asyncio.to_thread(_workspace(ctx).look, path)
     if found is None:
-        raise ToolError(f"There is no {path!r}. list_directory shows what there is.")
+        raise ToolError(f"There is no {shown(path)}. list_directory shows what there is.")
     if found.kind == "folder":
-        raise ToolError(f"{path!r} is a folder. Use delete_directory.")
+        raise ToolError(f"{shown(path)} is a folder. Use delete_directory.")
     what = f"the file {path}, which has {_size(found.size)}" if found.kind == "file" else path
     return f"It deletes {what}. This cannot be undone."
 

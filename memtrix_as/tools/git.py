@@ -36,7 +36,7 @@ async def git_clone(ctx: ToolContext, url: str, directory: str = "") -> str:
     target = _target(url, directory)
     workspace = ctx.get(Workspaces).of(ctx.place.agent)
     with workspace.new_folder(target) as folder:
-        cloned = await clone(ctx.get(Web).outbound, url, folder)
+        cloned = await clone(ctx.get(Web).outbound, url, folder.fd, folder.room)
     return _told(target, cloned)
 
 

@@ -5,12 +5,12 @@ link that is put in between check and use leads nowhere.
 """
 
 import contextlib
-import errno
+import math
 import os
 import secrets
 import shutil
 import stat
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
@@ -19,18 +19,22 @@ from pathlib import Path
 from memtrix_as.config import Config
 from memtrix_as.errors import PathRefused, ToolError
 from memtrix_as.workspace import paths
+from memtrix_as.workspace.explained import Missing, explained
+from memtrix_as.workspace.quota import PARTIAL, UNLIMITED, Quota, walk
+from memtrix_as.workspace.unfinished import (
+    Incoming,
+    NewFolder,
+    partial,
+    place,
+    place_beside,
+    sweep,
+)
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL = {
-    errno.ENOSPC: "The disk is full.",
-    errno.EDQUOT: "The disk space that the service may use is used up.",
-    errno.EFBIG: "The file is larger than the system allows.",
-}
 KEPT = ("attachments", "downloads")  # emptied, perhaps, but never removed themselves
 MOST_COUNTED = 10_000  # files
-PARTIAL = ".memtrix-"  # how the name of an unfinished file begins
+MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +46,36 @@ class Entry:
     size: int = 0
 
 
-@dataclass(slots=True)
-class Incoming:
-    """A file that is being written; nobody sees it under its name before it is whole."""
-
-    name: str  # what it is to be called; another number may be added at the end
-    fd: int
-
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with _explained(self.name):
-            while view:
-                view = view[os.write(self.fd, view) :]
-
-
 class Workspaces:
     """The folder of each agent."""
 
     def __init__(self, config: Config) -> None:
         self._main = config.appservice.bot_username
         self._workspace, self._agents = config.workspace_directory, config.agents_directory
+        self._most = config.limits.workspace_size * MEGABYTE
+        self._quotas: dict[Path, Quota] = {}
+        self._lock = threading.Lock()
 
     def of(self, agent: str) -> "Workspace":
         """The workspace of the agent with this name in the agents table."""
         if agent == self._main:
-            return Workspace(self._workspace)
+            return self._at(self._workspace)
         if not agent or "/" in agent or "\0" in agent or agent in (".", ".."):
             raise ToolError(f"An agent called {agent!r} has no workspace.")
-        return Workspace(self._agents / agent)
+        return self._at(self._agents / agent)
+
+    def _at(self, root: Path) -> "Workspace":
+        with self._lock:
+            quota = self._quotas.setdefault(root, Quota(root, self._most))
+        return Workspace(root, quota)
 
     def remove(self, agent: str) -> None:
         """Delete a sub-agent's whole folder, if there is one; no link is followed."""
         if agent == self._main:
             raise ToolError("The main agent's workspace stays.")
         root = self.of(agent).root
+        with self._lock:
+            self._quotas.pop(root, None)
         if root.is_symlink():
             root.unlink()
         elif root.is_dir():
@@ -91,11 +91,12 @@ class Workspace:
     """One agent's folder. Every method raises ToolError with the way out; paths are a model's."""
 
     root: Path
+    quota: Quota = UNLIMITED
 
     def read(self, path: str, limit: int) -> tuple[bytes, int]:
         """The first `limit` bytes of a file, and how many it has."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path) as at, _explained(path):
+        with self._folder(folders, path) as at, explained(path):
             fd = self._open_file(at, name, path)
             with os.fdopen(fd, "rb") as file:
                 return file.read(limit), os.fstat(file.fileno()).st_size
@@ -104,7 +105,7 @@ class Workspace:
     def opened(self, path: str) -> Iterator[tuple[FileIO, int]]:
         """A file, open for reading and unbuffered, and how many bytes it has."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path) as at, _explained(path):
+        with self._folder(folders, path) as at, explained(path):
             fd = self._open_file(at, name, path)
         with FileIO(fd) as file:
             yield file, os.fstat(fd).st_size
@@ -119,24 +120,22 @@ class Workspace:
         try:
             with self._folder(folders, path) as at:
                 return _seen(name, os.stat(name, dir_fd=at, follow_symlinks=False))
-        except (FileNotFoundError, _Missing):
+        except (FileNotFoundError, Missing):
             return None
 
-    def write(self, path: str, data: bytes, *, replace: bool) -> None:
-        """Write a file whole or not at all, with the folders above it."""
+    def write(self, path: str, data: bytes, *, replace: bool) -> bool:
+        """Write a file whole or not at all, with the folders above it; whether it replaced one."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path, make=True) as at, _explained(path):
+        with self._folder(folders, path, make=True) as at, explained(path):
             found = _stat(at, name)
             if found and not replace:
-                raise ToolError(f"{paths.shown(path)} exists already. Choose another name.")
+                raise FileExistsError
             if found:
                 _writable(found, path)
-            with _partial(at, path) as (temporary, fd):
-                Incoming(name, fd).write(data)
-                os.fsync(fd)
-                if not found:
-                    _reserve(at, name)
-                os.replace(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+            with self.quota.claim(found) as claim, partial(at, path, name, claim) as file:
+                file.write(data)
+                place(at, file, replace=found is not None)
+        return found is not None
 
     @contextlib.contextmanager
     def incoming(self, folder: str, name: str, *, replace: bool = False) -> Iterator[Incoming]:
@@ -146,13 +145,14 @@ class Workspace:
         """
         # What goes wrong in the body is told there: a lost connection is an OSError as well.
         with self._folder(list(paths.parts(folder, root=True)), folder, make=True) as at:
-            with _partial(at, folder) as (temporary, fd):
-                file = Incoming(name, fd)
+            found = _stat(at, name) if replace else None
+            with self.quota.claim(found) as claim, partial(at, folder, name, claim) as file:
                 yield file
-                with _explained(folder):
-                    os.fsync(fd)
-                    file.name = name if replace else _free_name(at, name)
-                    os.replace(temporary, file.name, src_dir_fd=at, dst_dir_fd=at)
+                with explained(folder):
+                    if replace:
+                        place(at, file, replace=True)
+                    else:
+                        place_beside(at, file)
 
     def entries(self, path: str) -> list[Entry]:
         """What is in a folder, by name; of the workspace, without what other tools look after."""
@@ -168,14 +168,17 @@ class Workspace:
         try:
             with self._folder(names, path):
                 return False
-        except _Missing:
-            with self._folder(names, path, make=True):
-                return True
+        except Missing:
+            with self.quota.claim() as claim:
+                claim.grow(0)
+                with self._folder(names, path, make=True):
+                    claim.keep()
+                    return True
 
     def delete_file(self, path: str) -> None:
         """Delete a file, or a link itself; what a link points at stays."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path) as at, _explained(path):
+        with self._folder(folders, path) as at, explained(path):
             found = os.stat(name, dir_fd=at, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
                 raise ToolError(f"{paths.shown(path)} is a folder. Use delete_directory.")
@@ -186,27 +189,27 @@ class Workspace:
         *folders, name = self._may_go(path)
         with self._folder([*folders, name], path):
             pass  # it is a folder, and no link
-        with self._folder(folders, path) as at, _explained(path):
+        with self._folder(folders, path) as at, explained(path):
             shutil.rmtree(name, dir_fd=at)
 
     def extent(self) -> tuple[int, int]:
-        """How many files and bytes the whole workspace has, about."""
+        """How many files and bytes the whole workspace has."""
         return self._count((), "")
 
     def count(self, path: str) -> tuple[int, int]:
         """How many files and bytes are in a folder that may go; counting stops at MOST_COUNTED."""
-        return self._count(self._may_go(path), path)
+        return self._count(self._may_go(path), path, MOST_COUNTED)
 
-    def _count(self, folders: tuple[str, ...], path: str) -> tuple[int, int]:
+    def _count(
+        self, folders: tuple[str, ...], path: str, most: float = math.inf
+    ) -> tuple[int, int]:
         files = size = 0
         with self._folder(list(folders), path) as at:
-            for _, _, names, fd in os.fwalk(".", dir_fd=at, follow_symlinks=False):
-                for name in names:
-                    with contextlib.suppress(OSError):
-                        size += os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
-                    files += 1
-                    if files >= MOST_COUNTED:
-                        return files, size
+            for found in walk(at):
+                if not (stat.S_ISDIR(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+                    files, size = files + 1, size + found.st_size
+                if files >= most:
+                    break
         return files, size
 
     @staticmethod
@@ -217,25 +220,26 @@ class Workspace:
         return names
 
     @contextlib.contextmanager
-    def new_folder(self, path: str) -> Iterator[int]:
+    def new_folder(self, path: str) -> Iterator[NewFolder]:
         """An open folder to fill, which gets its name when all is well, or else is removed."""
         *folders, name = paths.parts(path)
-        with self._folder(folders, path, make=True) as at:
+        with self._folder(folders, path, make=True) as at, self.quota.claim() as claim:
             temporary = PARTIAL + secrets.token_hex(8)
-            with _explained(path):
+            with explained(path):
                 _not_there(at, name, path)
-                _sweep(at)
+                sweep(at)
                 os.mkdir(temporary, dir_fd=at)
             try:
-                with _explained(path):
+                with explained(path):
                     fd = os.open(temporary, _FOLDER, dir_fd=at)
                 try:
-                    yield fd
+                    yield NewFolder(fd, claim)
                 finally:
                     os.close(fd)
-                with _explained(path):
+                with explained(path):
                     _not_there(at, name, path)
                     os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+                claim.keep()
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True, dir_fd=at)
                 raise
@@ -243,14 +247,15 @@ class Workspace:
     @contextlib.contextmanager
     def _folder(self, names: list[str], path: str, make: bool = False) -> Iterator[int]:
         """The folder `names` below the root, opened step by step."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with explained(path):
+            self.root.mkdir(parents=True, exist_ok=True)
+            fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for name in names:
                 if make:
-                    with _explained(path), contextlib.suppress(FileExistsError):
+                    with explained(path), contextlib.suppress(FileExistsError):
                         os.mkdir(name, dir_fd=fd)
-                with _explained(path):
+                with explained(path):
                     below = os.open(name, _FOLDER, dir_fd=fd)
                 os.close(fd)
                 fd = below
@@ -269,78 +274,6 @@ class Workspace:
             os.close(fd)
             raise
         return fd
-
-
-class _Missing(ToolError):
-    """There is no such file or folder."""
-
-
-@contextlib.contextmanager
-def _partial(at: int, path: str) -> Iterator[tuple[str, int]]:
-    """A new file without a lasting name in the open folder `at`."""
-    _sweep(at)
-    temporary = PARTIAL + secrets.token_hex(8)
-    with _explained(path):
-        fd = os.open(temporary, _NEW, 0o644, dir_fd=at)
-    try:
-        yield temporary, fd
-    finally:
-        os.close(fd)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=at)
-
-
-@contextlib.contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """What the system says, as a sentence; never with a path of the machine in it."""
-    said = paths.shown(path)
-    try:
-        yield
-    except FileNotFoundError:
-        raise _Missing(f"There is no {said}. list_directory shows what there is.") from None
-    except FileExistsError:
-        raise ToolError(f"{said} exists already. Choose another name.") from None
-    except IsADirectoryError:
-        raise ToolError(
-            f"{said} is a folder. Use list_directory, or choose another name."
-        ) from None
-    except (NotADirectoryError, OSError) as exc:
-        if exc.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
-            raise PathRefused(f"{said} leads through a file or a link, not a folder.") from None
-        if exc.errno in _FULL:
-            raise ToolError(_FULL[exc.errno]) from None
-        raise ToolError(f"{said}: {os.strerror(exc.errno or errno.EIO)}.") from None
-
-
-def _reserve(at: int, name: str) -> None:
-    """Take a name that is free, or raise FileExistsError.
-
-    Not by a hard link from the unfinished file: a crash would leave a file with two names.
-    """
-    os.close(os.open(name, _NEW, 0o644, dir_fd=at))
-
-
-def _free_name(at: int, name: str) -> str:
-    for number in range(1, 1000):
-        with contextlib.suppress(FileExistsError):
-            _reserve(at, found := paths.numbered(name, number))
-            return found
-    raise ToolError(f"There are a thousand files called {name} already.")
-
-
-def _sweep(at: int) -> None:
-    """Remove what a crash has left unfinished a day ago or earlier."""
-    with os.scandir(at) as found:
-        for one in found:
-            if not one.name.startswith(PARTIAL):
-                continue
-            with contextlib.suppress(OSError):
-                if one.stat(follow_symlinks=False).st_mtime > time.time() - 86400:
-                    continue
-                if one.is_dir(follow_symlinks=False):
-                    shutil.rmtree(one.name, dir_fd=at)
-                else:
-                    os.unlink(one.name, dir_fd=at)
 
 
 def _stat(at: int, name: str) -> os.stat_result | None:

@@ -187,6 +187,32 @@ async def test_what_is_too_large_is_not_kept_and_both_are_told(
     assert not saved(stopped)
 
 
+@DIRECT
+async def test_what_does_not_fit_into_the_workspace_is_told_and_leaves_nothing(
+    stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    stopped.set("limits.workspace_size", 1)
+    await stopped.start()
+    ballast = stopped.folder / "workspace" / "ballast"
+    with ballast.open("wb") as file:
+        file.truncate(900_000)
+    chat = await stage.chat()
+    model.says("No room, I hear.")
+    await chat.human.send_file(chat.room, "list.txt", b"x" * 300_000, "text/plain")
+    assert await chat.reply() == "No room, I hear."
+    said = await notice(chat, "list.txt")
+    assert 'could not get the file "list.txt": there is no room for it in my workspace (' in said
+    assert said.endswith("of 1 MB are used). Have me delete something, or raise "
+                         "limits.workspace_size, then send it again.")  # fmt: skip
+    assert "but there is no room for it" in model.requests[-1].last_user
+    assert not saved(stopped)
+    ballast.unlink()
+    model.says("Here it is.")
+    await chat.human.send_file(chat.room, "list.txt", b"x" * 300_000, "text/plain")
+    await chat.until(lambda: "Here it is." in chat.replies(), "an answer")
+    assert len(saved(stopped)) == 1
+
+
 @pytest.mark.parametrize("status", [404, 403, 500])
 @DIRECT
 async def test_a_file_that_cannot_be_had_is_no_reason_for_silence(

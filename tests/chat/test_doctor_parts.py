@@ -223,6 +223,17 @@ main(["doctor", "--no-model-calls", "-c", sys.argv[1]])
 """
 
 
+async def test_a_workspace_that_is_nearly_full(patient: Patient) -> None:
+    patient.set("limits.workspace_size", 100)
+    den = patient.service.folder / "agents" / "den"
+    den.mkdir(parents=True)
+    with (den / "ballast").open("wb") as file:
+        file.truncate(95_000_000)
+    await patient.fault(
+        "workspaces", says="agents/den has 95 of 100 MB", fix="limits.workspace_size", state="warn"
+    )
+
+
 async def test_a_folder_that_this_account_may_not_write(patient: Patient) -> None:
     home = Path(tempfile.mkdtemp())  # pytest's own are root's alone
     try:

@@ -36,7 +36,8 @@ async def test_the_room_is_made_and_its_administrators_asked_in(office: Chat, st
 async def test_it_is_found_again_and_nobody_is_asked_twice(
     office: Chat, stopped: Service, stage: Stage
 ) -> None:
-    assert "running for" in await types(office, "status")
+    shown = await types(office, "status")
+    assert "running for" in shown and "fullest workspace" in shown and "of 2,000 MB" in shown
     ben = await stage.person("ben")
     admins(stopped, office.human, ben)
     await stopped.restart()

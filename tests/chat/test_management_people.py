@@ -22,6 +22,7 @@ async def test_made_and_talked_to(office: Chat, stage: Stage, model: ScriptedMod
     assert user in await types(office, "agent show Dennis")
     shown = await types(office, "agent show dennis")
     assert "knows Python and databases" in shown and office.human.user_id in shown
+    assert "of 2,000 MB (0%)" in shown
     room = await office.human.create_room(user, is_direct=True)
     await office.human.sees_member(room, user)
     model.says("I am Dennis.")

@@ -70,6 +70,27 @@ async def test_each_does_what_it_says(chat: Chat, files: Path, model: ScriptedMo
     assert not (files / "link").is_symlink() and (files.parent / "secret.txt").exists()
 
 
+async def test_always_is_leave_to_replace(chat: Chat, files: Path, model: ScriptedModel) -> None:
+    await permitted(chat, model, "create_file", "always", path="a.txt", content="second")
+    await tells(
+        chat, model, ("create_file", {"path": "a.txt", "content": "third"}, "Replaced a.txt")
+    )
+    assert (files / "a.txt").read_text() == "third"
+
+
+async def test_what_does_not_fit_is_told_to_the_model(
+    chat: Chat, files: Path, model: ScriptedModel
+) -> None:
+    with (files / "ballast").open("wb") as file:
+        file.truncate(2_000_000_000)
+    full = "There is no room for this in the workspace: 2,000."
+    await tells(chat, model, ("create_file", {"path": "b.txt", "content": "x"}, full))
+    await tells(chat, model, ("create_directory", {"path": "b"}, full))
+    assert not (files / "b.txt").exists() and not [n for n in os.listdir(files) if ".memtrix" in n]
+    await permitted(chat, model, "delete_file", path="ballast")
+    await tells(chat, model, ("create_file", {"path": "b.txt", "content": "x"}, "Wrote b.txt"))
+
+
 async def test_a_no_leaves_all_as_it_was(chat: Chat, files: Path, model: ScriptedModel) -> None:
     for name, arguments in (
         ("create_file", {"path": "a.txt", "content": "new"}),

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kill-every", type=float, default=5.0, metavar="S", help="0: never")
     parser.add_argument("--cut-every", type=float, default=7.0, metavar="S", help="0: never")
+    parser.add_argument("--fill-every", type=float, default=11.0, metavar="S", help="0: never")
     parser.add_argument("--pause", type=float, default=1.0, metavar="S", help="between messages")
     parser.add_argument("--latency", type=float, default=1.0, metavar="S", help="of the model")
     parser.add_argument("--what", dest="line", choices=["database", "homeserver", "model"],
@@ -78,7 +79,8 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
                     wrong |= bool(judged.wrong)
                 return wrong
             plan = Plan(options.messages, options.rooms, options.kill_every, options.cut_every,
-                        options.workers, options.pause, seconds=options.seconds)  # fmt: skip
+                        options.workers, options.pause, fill_every=options.fill_every,
+                        seconds=options.seconds)  # fmt: skip
             made.mind.latency = options.latency
             storm, began = Storm(made, plan), time.monotonic()
             telling = asyncio.create_task(_tell(storm, began))

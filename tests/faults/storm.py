@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults import talk, verdict
+from tests.faults import full, talk, verdict
 from tests.faults.town import AGENT, HUMAN, Town
 from tests.faults.verdict import Verdict
 
@@ -24,6 +24,7 @@ class Plan:
     workers: int = 1
     pause: float = 0.5  # between a room's last answer and what is said next
     burst: int = 3  # messages at most that are said without waiting
+    fill_every: float = 0.0  # the workspace is full for a moment; 0: never, and no files are made
     seconds: float = 0.0  # after which nothing more is said; 0: until all is said
 
 
@@ -36,6 +37,7 @@ class Storm:
     said: dict[str, list[str]] = field(default_factory=dict)
     kills: int = 0
     cuts: int = 0
+    fills: int = 0
     fallen: int = 0  # processes that ended by themselves
     memory: list[float] = field(default_factory=list)
     _ended: dict[str, set[str]] = field(default_factory=dict)  # events that end a message
@@ -51,6 +53,8 @@ class Storm:
         """Everything, up to the verdict."""
         town, plan = self.town, self.plan
         town.homeserver.heard.append(self._heard)
+        if plan.fill_every:
+            town.set("limits", "workspace_size", full.LIMIT)
         await town.start()
         await town.ready()
         for name in self.names[1:]:
@@ -70,12 +74,16 @@ class Storm:
             await asyncio.gather(*faults)
         town.heal()
         await self._settle()
-        return await verdict.judge(town, self.said)
+        judged = await verdict.judge(town, self.said)
+        if plan.fill_every:
+            full.files(town, judged, processes=len(self.names), kills=self.kills + self.fallen)
+        return judged
 
     def _faults(self) -> Sequence[Awaitable[None]]:
         plan = self.plan
         works = [self._watch()]
-        for every, work in ((plan.kill_every, self._kill), (plan.cut_every, self._cut)):
+        for every, work in ((plan.kill_every, self._kill), (plan.cut_every, self._cut),
+                            (plan.fill_every, self._fill)):  # fmt: skip
             if every:
                 works.append(self._now_and_then(every, work))
         return works
@@ -124,6 +132,13 @@ class Storm:
             await asyncio.sleep(seconds)
             line.heal()
 
+    async def _fill(self, chance: random.Random) -> None:
+        """Somebody fills the workspace to the brim, and makes room again."""
+        seconds = chance.uniform(0.2, 2.0)
+        self.town.note(f"full {seconds:.1f}")
+        self.fills += 1
+        await full.fill(self.town, seconds)
+
     async def _watch(self) -> None:
         """A process that ends by itself is started again, as an init system would."""
         beat = 0
@@ -148,7 +163,9 @@ class Storm:
         until = time.monotonic() + (self.plan.seconds or 10**9)
         while len(self.said[room]) < count and time.monotonic() < until:
             for _ in range(min(chance.randint(1, self.plan.burst), count - len(self.said[room]))):
-                token = f"r{number}m{len(self.said[room])}"
+                spoken = len(self.said[room])
+                kind = "f" if self.plan.fill_every and spoken % 3 == 2 else "r"
+                token = f"{kind}{number}m{spoken}"
                 self.said[room].append(token)
                 self.town.homeserver.say(room, HUMAN, talk.message(token, self.town.seed))
             await self._all_ended(room, PATIENCE)
@@ -172,6 +189,7 @@ class Storm:
                     for token, count in town.mind.asked.items() if count > 1)  # fmt: skip
         return (
             f"{sum(map(len, self.said.values()))} messages, {self.kills} kills, {self.cuts} cuts,"
+            f" {self.fills} times full,"
             f" {self.fallen} processes that ended by themselves; the model was asked {again} times"
             f" more than without them, {town.homeserver.refused} pushes failed, and"
             f" {town.homeserver.repeated} events came a second time to the homeserver; memory of"

@@ -1,9 +1,11 @@
 """What is said in a run: who says what where, what the model makes of it, what humans answer.
 
 Everything follows from the seed. A message is one verb and one token: `say` is answered, `mark`
-makes the model call a tool with an effect first, `ring` one that needs a yes.
+makes the model call a tool with an effect first, `ring` one that needs a yes, and `file` has it
+write a large file. Tokens of that begin with an f.
 """
 
+import json
 import random
 import re
 from collections import Counter
@@ -12,7 +14,8 @@ from dataclasses import dataclass, field
 from memtrix_as.testing.script import Reply, Request
 from tests.rig.api import Json
 
-TOKEN = re.compile(r"\b(say|mark|ring) (r\d+m\d+)\b")
+TOKEN = re.compile(r"\b(say|mark|ring|file) ([rf]\d+m\d+)\b")
+SIZE = 200_000  # characters of a file
 VERBS = ("say", "say", "say", "mark", "mark", "ring")
 TOOLS = '''
 """Two tools with an effect that can be counted: a line in a file for each time that they ran."""
@@ -55,7 +58,7 @@ async def ring(token: str) -> str:
 
 
 def verb(token: str, seed: int) -> str:
-    return random.Random(f"{seed} verb {token}").choice(VERBS)
+    return "file" if token[0] == "f" else random.Random(f"{seed} verb {token}").choice(VERBS)
 
 
 def message(token: str, seed: int) -> str:
@@ -66,7 +69,12 @@ def answer(token: str) -> str:
     return f"This answers {token}."
 
 
-ANSWER = re.compile(r"This answers (r\d+m\d+)\.")
+ANSWER = re.compile(r"This answers ([rf]\d+m\d+)\.")
+
+
+def content(token: str) -> str:
+    """What a `file` has in it: each has another text, so that a mixture is seen."""
+    return f"{token}\n" * (SIZE // len(token))
 
 
 def consents(token: str, seed: int) -> bool:
@@ -96,6 +104,9 @@ class Mind:
         if said in ("mark", "ring") and not results:
             return Reply([], calls=[(said, f'{{"token": "{token}"}}')], after=after,
                          finish="tool_calls")  # fmt: skip
+        if said == "file" and not results:
+            call = json.dumps({"path": f"{token}.txt", "content": content(token)})
+            return Reply([], calls=[("create_file", call)], after=after, finish="tool_calls")
         self.told[token] = results
         text = answer(token)
         if chance.random() < 0.2:  # slowly, so that a draft is shown

@@ -78,6 +78,15 @@ class Town:
         return file.read_text().splitlines() if file.exists() else []
 
     @property
+    def workspace(self) -> Path:
+        return self.folder / "workspace"
+
+    def set(self, section: str, name: str, value: Any) -> None:
+        """Change a setting, for processes that start from now on."""
+        self.settings.setdefault(section, {})[name] = value
+        write(self.folder / "config.yaml", self.settings)
+
+    @property
     def service(self) -> Mortal:
         return self.processes["service"]
 

@@ -1,6 +1,7 @@
 """Calls a tool as a turn does, but without a room."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -50,7 +51,13 @@ class Bench:
 
     async def call(self, name: str, *, agent: str = "memtrix", **arguments: Any) -> str:
         """The result; a yes is taken for granted."""
-        return await self._tools[name](self.context(agent), arguments)
+        tool, ctx = self._tools[name], self.context(agent)
+        agreed = await tool.confirm_if(ctx, tool.validated(arguments)) if tool.confirm_if else None
+        return await tool(replace(ctx, agreed=agreed), arguments)
+
+    async def unasked(self, name: str, **arguments: Any) -> str:
+        """The result when nobody was asked, whatever there is now."""
+        return await self._tools[name](self.context(), arguments)
 
     async def question(self, name: str, **arguments: Any) -> str | None:
         """What the human is asked before; None when nothing is."""

@@ -28,6 +28,15 @@ async def test_a_file_is_replaced_only_after_a_question(bench: Bench) -> None:
     assert (bench.root / "a.txt").read_text() == "new"
 
 
+async def test_what_appeared_after_the_question_is_not_replaced(bench: Bench) -> None:
+    """Nothing was there when it was looked whether to ask; then a human put a file there."""
+    assert await bench.question("create_file", path="a.txt", content="new") is None
+    bench.put("a.txt", "the human's")
+    with pytest.raises(ToolError, match="call create_file again"):
+        await bench.unasked("create_file", path="a.txt", content="new")
+    assert (bench.root / "a.txt").read_text() == "the human's"
+
+
 async def test_folders(bench: Bench) -> None:
     assert "Made" in await bench.call("create_directory", path="p/q")
     assert "already" in await bench.call("create_directory", path="p")

@@ -1,19 +1,29 @@
 """Cloning repositories that hold more than files, from servers that are none."""
 
+import json
 import os
+import resource
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT
+from dulwich.pack import write_pack_objects
 
-from memtrix_as.errors import AddressRefused, OutboundError, ToolError
+from memtrix_as.errors import AddressRefused, OutboundError, ToolError, WorkspaceFull
+from memtrix_as.outbound import git_child
 from memtrix_as.outbound.git import Cloned, clone
 from memtrix_as.workspace import Workspace
+from memtrix_as.workspace.quota import BLOCK, Quota
 from tests.rig.repository import FILE, FOLDER, LINK, MODULE, GitServer, Repository
 from tests.rig.tooling import Bench
 from tests.rig.web import Web
 
 Serve = Callable[[Repository], str]
+CHILD = Path(git_child.__file__)
 
 
 @pytest.fixture
@@ -31,7 +41,7 @@ def serve() -> Iterator[Serve]:
 
 async def cloned(web: Web, root: Path, url: str) -> Cloned:
     with Workspace(root).new_folder("repo") as folder:
-        return await clone(web.outbound(), url, folder)
+        return await clone(web.outbound(), url, folder.fd, folder.room)
 
 
 def files(root: Path) -> dict[str, bytes]:
@@ -114,6 +124,66 @@ async def test_what_is_too_much_leaves_nothing(web: Web, tmp_path: Path, serve: 
     assert not os.listdir(tmp_path)
 
 
+async def test_the_room_that_is_left_is_the_limit(web: Web, tmp_path: Path, serve: Serve) -> None:
+    """Small files count as blocks: a thousand empty ones fill a disk as well."""
+    workspace = Workspace(tmp_path, Quota(tmp_path, 20 * BLOCK))
+    for count, fits in ((20, False), (18, True)):
+        repository = Repository()
+        for n in range(count):
+            repository.add(b"%d" % n, b"%d" % n)
+        repository.root.add(b"folder", FOLDER, repository.tree((b"f", FILE, repository.blob(b""))))
+        repository.commit()
+        url = serve(repository)
+        try:
+            with workspace.new_folder("repo") as folder:
+                await clone(web.outbound(), url, folder.fd, folder.room)
+            assert fits
+        except OutboundError as exc:
+            assert not fits and "more than the 0.1 MB that are left in the workspace" in str(exc)
+            assert not os.listdir(tmp_path)
+    assert len(files(tmp_path)) == 19
+    with pytest.raises(WorkspaceFull):
+        workspace.write("more", b"x", replace=False)
+
+
+async def test_a_disk_that_is_full_under_a_clone_is_told_as_that(
+    web: Web, tmp_path: Path, serve: Serve
+) -> None:
+    repository = Repository()
+    repository.add(b"f", os.urandom(400_000))
+    repository.commit()
+    url, before = serve(repository), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(OutboundError, match=r"kept on this machine: File too large\.$"):
+            await cloned(web, tmp_path, url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_disk_that_is_full_under_the_child_is_told_as_that(tmp_path: Path) -> None:
+    """What it writes is larger than its pack, and the limit is the system's."""
+    repository = Repository()
+    repository.add(b"f", b"x" * 100_000)
+    commit = repository.commit()
+    store = repository.repo.object_store
+    with (tmp_path / "pack").open("w+b") as pack:
+        write_pack_objects(pack, [store[sha] for sha in store], DEFAULT_OBJECT_FORMAT)
+        pack.seek(0)
+        out = tmp_path / "out"
+        out.mkdir()
+        fd = os.open(out, os.O_RDONLY)
+        limited = "ulimit -f 8; exec " + shlex.join(
+            [sys.executable, "-I", str(CHILD), commit, str(fd), "1000000000"]
+        )
+        told = subprocess.run(
+            ["sh", "-c", limited], stdin=pack, pass_fds=(fd,), capture_output=True, check=True
+        )
+        os.close(fd)
+    assert json.loads(told.stdout) == {"problem": "a file of it is larger than the system allows"}
+
+
 async def test_a_redirect_is_followed_but_not_inside(
     web: Web, tmp_path: Path, serve: Serve
 ) -> None:
@@ -126,7 +196,7 @@ async def test_a_redirect_is_followed_but_not_inside(
     for url in (web.url("/in"), web.url("/x", "trap.test"), web.url("/x", "127.0.0.1")):
         with pytest.raises(AddressRefused):
             with Workspace(tmp_path).new_folder("other") as folder:
-                await clone(web.outbound(), url, folder)
+                await clone(web.outbound(), url, folder.fd)
     assert not web.trapped and os.listdir(tmp_path) == ["repo"]
 
 

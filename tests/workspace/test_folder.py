@@ -219,8 +219,8 @@ def test_what_a_crash_has_left_is_swept_away_a_day_later(ws: Workspace) -> None:
 
 
 def test_a_new_folder_is_there_whole_or_not_at_all(ws: Workspace) -> None:
-    with ws.new_folder("repo") as fd:
-        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    with ws.new_folder("repo") as new:
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=new.fd))
         assert not (ws.root / "repo").exists()
     assert (ws.root / "repo" / "f").exists()
     with pytest.raises(ToolError, match="exists already"), ws.new_folder("repo"):

@@ -105,7 +105,7 @@ async def _arrives(den: Den, name: str) -> str:
 
 async def _clones(den: Den, path: str) -> str:
     with den.bench.workspaces.of("den").new_folder(path) as folder:
-        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=folder.fd))
     return ""
 
 
