@@ -116,7 +116,10 @@ class Engine:
         handlers = _handlers(self._means, rooms, self._keeper.wake)
         dispatcher = Dispatcher(pool, self._chat, handlers, config.limits.attempts)
         places = config.limits.concurrent_turns if turns else 0
-        self._queue = Queue(dsn, pool, dispatcher.drain, places, inherit=self._keeper.wake)
+        self._queue = Queue(
+            dsn, pool, dispatcher.drain, places,
+            inherit=self._keeper.wake, stirred=self._means.stirred.ring,
+        )  # fmt: skip
 
     async def watched(self, state: Callable[[], dict[str, bool]]) -> None:
         """Open the port for those who watch, if one is configured; `state`: what else is ready."""

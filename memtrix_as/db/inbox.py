@@ -12,6 +12,8 @@ from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import AMONG_AGENTS, AT_TERMINAL
 
+CONDENSING = f"{AMONG_AGENTS}+"  # before a lane: where its sessions are condensed, beside it
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

@@ -7,7 +7,7 @@ from typing import Literal
 from memtrix_as.db import approvals, consultations, corrections, inbox, sessions
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import Connection, Pool, clean
-from memtrix_as.db.queue import Lease, held
+from memtrix_as.db.queue import QUEUE, Lease, held
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import BROKEN_OFF, Message, Place, Usage
 
@@ -88,8 +88,13 @@ spoken as (
     order by w.n),
 later as (
     insert into inbox (lane, kind, room_id, agent, payload)
-    select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
-    from ended where $24),
+    select '{inbox.CONDENSING}' || $17, 'condense', $18, $19,
+        jsonb_build_object('session', session_id)
+    from ended where $24 returning lane),
+woken as (
+    insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
+    select {QUEUE}, 'drain', lane, lane, jsonb_build_object('lane', lane) from later
+    on conflict (queueing_lock) where status = 'todo' do update set args = excluded.args),
 {approvals.closing("select id from ended")},
 handled as (
     update inbox set done_at = now(), error = $5
