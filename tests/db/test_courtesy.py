@@ -109,3 +109,24 @@ async def test_humans_who_write_all_the_time_end_its_patience(bench: Bench) -> N
     await bench.says("are you there?")
     with pytest.raises(GaveWay):
         await courtesy.reply(bench.means, MODEL, Slow(), PROMPT, timeout=0.3, tries=3)
+
+
+@pytest.mark.parametrize(("lock", "heard"), [("~ memtrix", True), ("~memtrix", False)])
+async def test_who_keeps_up_a_journal_hears_when_a_lane_is_done(
+    pool: Pool, lock: str, heard: bool
+) -> None:
+    rung: list[str] = []
+    put = """
+        insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, status)
+        values ('lanes', 'drain', $1, $1, 'doing')
+        """
+    async with pool.acquire() as listener:
+        await pool.execute(put, lock)
+        await pool.execute(put, "memtrix !room")
+        await listener.add_listener(
+            "procrastinate_any_queue_v1", lambda *told: rung.append(told[-1])
+        )
+        await pool.execute("delete from procrastinate_jobs where lock = 'memtrix !room'")
+        await asyncio.sleep(0.3)
+        await listener.reset()
+    assert bool(rung) == heard
