@@ -22,9 +22,13 @@ begin
     end if;
     return null;
 end $$;
+
+-- Reservations of calls that are under way, or whose process died.
+create index usage_open on usage (at) where ended_at is null;
 """
 
 DOWN = """
+drop index usage_open;
 create or replace function memtrix_ring() returns trigger language plpgsql as $$
 begin
     if exists (select from procrastinate_jobs where lock = old.lock and status = 'todo') then

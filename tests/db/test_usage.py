@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -215,3 +216,53 @@ async def test_a_call_is_refused_exactly_when_a_limit_is_spent(
             if end == "finished":
                 await usage.record(pool, made, guess, seconds=0.0)
             spent.append((agent, asked + answered, price or 0))
+
+
+async def test_of_a_process_that_died_right_after_the_answer_what_it_took_counts(
+    pool: Pool,
+) -> None:
+    """The answer is stored with its figures in the commit that ends the turn; then comes a kill."""
+    turn_id = await pool.fetchval(
+        """
+        with agent as (
+            insert into agents (name, user_id, display_name, model, main)
+            values ('memtrix', '@memtrix:hs', 'Memtrix', 'm', true) returning name),
+        item as (
+            insert into inbox (lane, kind, room_id, agent, payload)
+            values ('l', 'message', '!room', 'memtrix', '{}') returning id),
+        session as (
+            insert into sessions (agent, room_id) select name, '!room' from agent returning id)
+        insert into turns (id, session_id, event_id, sender)
+        select item.id, session.id, '$', '@ann:hs' from item, session returning id
+        """
+    )
+
+    async def asks() -> UUID:
+        made = replace(call(), turn_id=turn_id)
+        await usage.reserve(pool, made, Usage(7000, 500, 0.5), NONE, ZONE)
+        return made.id
+
+    async def answers(tokens: int) -> None:
+        await pool.execute(
+            """
+            insert into messages (session_id, turn_id, role, prompt_tokens, completion_tokens, cost)
+            select session_id, id, 'assistant', $2, 1, 0.1 from turns where id = $1
+            """,
+            turn_id,
+            tokens,
+        )
+
+    cut = await asks()  # and its process died before the answer
+    first = await asks()
+    await answers(10)
+    second = await asks()
+    await answers(20)
+    flying = await asks()
+    for _ in range(2):
+        await usage.heal(pool)
+    rows = {row["id"]: row for row in await pool.fetch("select * from usage")}
+    took = [rows[each]["prompt_tokens"] for each in (cut, first, second, flying)]
+    assert took == [7000, 10, 20, 7000]
+    assert [float(rows[each]["cost"]) for each in (first, flying)] == [0.1, 0.5]
+    assert rows[first]["ended_at"] and rows[second]["ended_at"]
+    assert rows[cut]["ended_at"] is None is rows[flying]["ended_at"]
