@@ -172,6 +172,27 @@ async def test_a_command_that_comes_days_late_is_told(house: Household, pool: Po
     assert not await undone(pool)
 
 
+async def test_an_edit_of_a_command_that_was_carried_out_changes_nothing(
+    house: Household, pool: Pool
+) -> None:
+    done = await house.says("/verbose on")
+    failed = await house.says("a message that is given up")
+    await pool.execute("update inbox set attempts = 99 where event_id = $1", failed)
+    await house.work()
+    for target in (done, failed):
+        new = {"msgtype": "m.text", "body": "other words"}
+        relation = {"rel_type": "m.replace", "event_id": target}
+        content = {**new, "m.new_content": new, "m.relates_to": relation}
+        await house.arrives("edit", inbox.controls(ROOM), content)
+    await house.work()
+    rows = await pool.fetch(
+        "select payload->'content'->>'body' as body from inbox where event_id = any($1)"
+        " order by id",
+        [done, failed],
+    )
+    assert [row["body"] for row in rows] == ["/verbose on", "other words"]
+
+
 async def test_an_invitation_of_who_is_gone_is_declined(house: Household, pool: Pool) -> None:
     declined = []
 
