@@ -23,6 +23,7 @@ OLD = {
     "started_calls": "exists (select from messages m join turns t on t.id = m.turn_id"
     " where m.id = message_id and t.ended_at < now() - $1::interval)",
     "usage": "at < now() - $1::interval",
+    "usage_sums": "slot < now() - $1::interval",
     "budget_notices": "told_at < now() - $1::interval",
     "undeliverable": "told_at < now() - $1::interval",
 }
@@ -32,7 +33,7 @@ def ages(resent: timedelta = RESENT) -> Mapping[str, timedelta]:
     """How long the rows of each table are kept; `resent`: those that know an event again."""
     known = max(resent, RESENT)
     return {
-        "events": known, "inbox": known, "started_calls": TOLD, "usage": SPENT,
+        "events": known, "inbox": known, "started_calls": TOLD, "usage": SPENT, "usage_sums": TOLD,
         "budget_notices": TOLD, "undeliverable": TOLD,
     }  # fmt: skip
 

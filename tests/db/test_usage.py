@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memtrix_as.db import usage
+from memtrix_as.db import pruning, usage
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.usage import Call, Ceilings, Sum
 from memtrix_as.messages import Usage
@@ -266,3 +266,35 @@ async def test_of_a_process_that_died_right_after_the_answer_what_it_took_counts
     assert [float(rows[each]["cost"]) for each in (first, flying)] == [0.1, 0.5]
     assert rows[first]["ended_at"] and rows[second]["ended_at"]
     assert rows[cut]["ended_at"] is None is rows[flying]["ended_at"]
+
+
+async def test_the_sums_are_those_of_the_rows_whatever_happens_at_once(pool: Pool) -> None:
+    zone, agents = "Asia/Kathmandu", [f"a{n}" for n in range(5)]
+    made = [call(agents[n % 5]) for n in range(60)]
+    guess, limits = Usage(7, 3, 0.1), Ceilings(tokens=1e9)
+    await asyncio.gather(*(usage.reserve(pool, each, guess, limits, zone) for each in made))
+    await asyncio.gather(
+        *(usage.record(pool, each, Usage(n, 1, 0.3), seconds=0.0) for n, each in enumerate(made)),
+        *(spend(pool, Usage(100, 0, 0.7), agents[n % 5]) for n in range(40)),
+        pool.execute("delete from usage where id = $1", made[0].id),
+    )
+    await pool.execute("update usage set at = at - interval '1 day' where id = $1", made[1].id)
+    rows = await pool.fetch("select * from usage where id <> $1", made[1].id)
+    for agent in agents:
+        today = await usage.today(pool, agent, zone)
+        own = [row for row in rows if row["agent"] == agent]
+        for of, tokens, cost in (
+            (rows, today.tokens, today.cost), (own, today.agent_tokens, today.agent_cost),
+        ):  # fmt: skip
+            assert tokens == sum(row["prompt_tokens"] + row["completion_tokens"] for row in of)
+            assert cost == float(sum(row["cost"] for row in of))
+
+
+async def test_what_was_spent_before_the_last_days_has_no_sum(pool: Pool) -> None:
+    await spend(pool, Usage(10, 0))
+    await spend_at(pool, datetime.now(UTC) - timedelta(days=100), Usage(5, 0))
+    for table, age in pruning.ages().items():
+        await pruning.prune(pool, table, age)
+    left = await pool.fetch("select agent, tokens::int from usage_sums where tokens <> 0")
+    assert sorted(map(tuple, left)) == [("*", 10), ("memtrix", 10)]
+    assert len(await pool.fetch("select from usage")) == 1
