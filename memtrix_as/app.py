@@ -7,6 +7,7 @@ from pathlib import Path
 
 from memtrix_as import database
 from memtrix_as.admin import confirm
+from memtrix_as.agent.nightly import Nightly
 from memtrix_as.agent.people import People
 from memtrix_as.agent.upkeep import Upkeep
 from memtrix_as.config import Config
@@ -75,6 +76,7 @@ class App:
         )
         await engine.start()
         engine.beside(confirm.Expiry(pool, config.limits.approval_timeout).run())
+        engine.beside(Nightly(pool, config).run())
         if config.memory.upkeep:
             engine.beside(Upkeep(pool, config.memory.upkeep).run())
         self._joining = asyncio.create_task(self._join(port, pool))

@@ -102,6 +102,7 @@ class Engine:
         stack.push_async_callback(models.close)
         self._meter = Meter(models, pool, self._chat, config, self.measures)
         await self._meter.check()
+        await self._meter.heal()
         self.people = People(
             pool, config, self._meter, persona, services[Companies], services[Workspaces],
             self.puppets, self.directory.look,
@@ -116,7 +117,10 @@ class Engine:
         handlers = _handlers(self._means, rooms, self._keeper.wake)
         dispatcher = Dispatcher(pool, self._chat, handlers, config.limits.attempts)
         places = config.limits.concurrent_turns if turns else 0
-        self._queue = Queue(dsn, pool, dispatcher.drain, places, inherit=self._keeper.wake)
+        self._queue = Queue(
+            dsn, pool, dispatcher.drain, places,
+            inherit=self._inherit, stirred=self._means.stirred.ring,
+        )  # fmt: skip
 
     async def watched(self, state: Callable[[], dict[str, bool]]) -> None:
         """Open the port for those who watch, if one is configured; `state`: what else is ready."""
@@ -155,10 +159,19 @@ class Engine:
 
         self._stack.push_async_callback(end)
 
+    def _inherit(self) -> None:
+        """Another process has died: see to what it did beside turns."""
+        self._keeper.wake()
+        self._soon(self._meter.heal())
+
     def _look(self) -> None:
-        """Look who our agents are now. It is short, and may be cut short."""
+        """Look who our agents are now."""
         self.changed.set()
-        task = asyncio.create_task(self.directory.look())
+        self._soon(self.directory.look())
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that is short, and may be cut short."""
+        task = asyncio.create_task(work)
         self._short.add(task)
         task.add_done_callback(self._short.discard)
         task.add_done_callback(log_failure)

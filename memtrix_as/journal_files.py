@@ -208,8 +208,8 @@ async def bring_in(means: Means, folder: Path, people: tuple[str, ...]) -> int:
         raise JournalError(f"{folder} has no file named as a day, such as 2026-03-18.md.")
     _say(
         f"Imported {_count(counts['days'], 'day')} for {means.agent.name} from {folder}: "
-        f"{counts['added']} entries new, {counts['removed']} taken out, "
-        f"{counts['days'] - counts['changed']} days unchanged."
+        f"{_count(counts['added'], 'entry', 'entries')} new, {counts['removed']} taken out, "
+        f"{_count(counts['days'] - counts['changed'], 'day')} unchanged."
     )
     return 1 if wrong else 0
 
@@ -284,8 +284,8 @@ async def embed(means: Means) -> None:
     _say(f"The index is complete: {_count(now.total, 'passage')} with {model.name}.")
 
 
-def _count(number: int, of: str) -> str:
-    return f"{number:,} {of}{'' if number == 1 else 's'}"
+def _count(number: int, of: str, many: str = "") -> str:
+    return f"{number:,} {of if number == 1 else many or of + 's'}"
 
 
 def _say(text: str) -> None:

@@ -138,6 +138,7 @@ class Tool:
     main: bool = False  # for the main agent alone
     confirm_if: ConfirmIf | None = None  # ask the human what this returns, if it is a question
     effect: Callable[[Mapping[str, Any]], str] | None = None  # of the arguments, in a sentence
+    each: bool = False  # a yes is for one call: there is no "always"
 
     @property
     def name(self) -> str:
@@ -166,6 +167,7 @@ def tool(
     main: bool = False,
     confirm_if: ConfirmIf | None = None,
     effect: Callable[[Mapping[str, Any]], str] | None = None,
+    each: bool = False,
 ) -> Callable[[Callable[..., Awaitable[str]]], Tool]:
     """Make a Tool of an async function: its name, hints and docstring become the schema.
 
@@ -194,7 +196,7 @@ def tool(
         spec = ToolSpec(function.__name__, text, schema)
         return Tool(
             spec, partial(_fitting, arguments), function, wants_context, confirm, untrusted, alone,
-            repeatable, harmless, main, confirm_if, effect,
+            repeatable, harmless, main, confirm_if, effect, each,
         )  # fmt: skip
 
     return declare

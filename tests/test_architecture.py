@@ -76,6 +76,7 @@ CATCH_ALL: dict[str, str] = {
     "providers/catalog.py": "a constructor that somebody else wrote: told like a wrong key",
     "providers/plain.py": "a provider that somebody else wrote: told in the room like a server's",
     "agent/approvals.py": "one background job: were it to end, no question would expire",
+    "agent/nightly.py": "one background job: were it to end, old rows would stay for ever",
     "agent/silence.py": "one background job: were it to end, nobody would be told what is late",
     "agent/loop.py": "one tool call: its failure is an answer to the model",
     "memory/keeper.py": "one background task: were it to end, nothing new would be remembered",

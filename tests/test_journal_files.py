@@ -135,10 +135,10 @@ async def test_the_same_again_changes_nothing_and_a_change_only_itself(place: Pl
     before = await place.entries()
     own = await place.journals.append("memtrix", DAY, "Notes", ["- The agent's."], people=[ANNA])
     assert own == 1
-    assert "0 entries new, 0 taken out, 1 days unchanged" in await place.run("import", folder)
+    assert "0 entries new, 0 taken out, 1 day unchanged" in await place.run("import", folder)
     assert [e for e in await place.entries() if e.imported] == before
     place.files(d2026_03_18=OLD.replace("which is called Nessie", "which was sold"))
-    assert "1 entries new, 1 taken out" in await place.run("import", folder)
+    assert "1 entry new, 1 taken out" in await place.run("import", folder)
     texts = " ".join(e.text for e in await place.entries())
     assert "Nessie." not in texts and "was sold" in texts and "The agent's." in texts
     place.files(d2026_03_18="")

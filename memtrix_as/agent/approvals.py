@@ -63,7 +63,9 @@ async def _answered(
         if item.payload.get("reaction") and (known.state, known.answered_by) == (wanted, sender):
             return None  # a click after the word, or the other way round
         return OVER.format(outcome=_outcome(means, known, known.state))
-    await decide(connection, known, said, item.lane)
+    tool = means.tools.get(known.tool)
+    each = tool is not None and tool.each and word == "always"
+    await decide(connection, known, (sender, "yes" if each else word), item.lane)
     return None
 
 

@@ -45,6 +45,7 @@ SLIP = (
     "Did you mean `/{meant}`? There is no `/{name}`, so nothing was done. If it was for me to "
     "read, begin it with another word."
 )
+TOO_LATE = "This command reached me {hours:.0f} hours late, so I left it. Type it again."
 NOTING = 1.0  # seconds that the figures of calls that have just ended are waited for
 TAKING = {"verbose", "reasoning", "recall", "persona", "approvals"}  # an argument
 
@@ -66,7 +67,15 @@ async def run(means: Means, item: Item, _: Lease) -> bool:
     late = (item.received_at - incoming.sent_at).total_seconds() / 3600
     old = late > means.config.limits.catch_up_hours and incoming.sent_at.timestamp() > 0
     if old and not item.retry:
-        return False  # what was to be stopped or cleared days ago is not what is there now
+        # What was to be stopped or cleared days ago is not what is there now.
+        async with means.pool.acquire() as connection, connection.transaction():
+            await inbox.hold(connection, item.id)
+            words = TOO_LATE.format(hours=late)
+            await outbox.say(
+                connection, item.lane, incoming.place, words, reply_to=incoming.event_id
+            )
+            await inbox.finish(connection, item.id, words)
+        return True
     if name == "persona":  # it asks who the owner is
         await means.services[Companies].meet(incoming.sender)
     async with means.pool.acquire() as connection, connection.transaction():

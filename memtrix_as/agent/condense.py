@@ -13,7 +13,7 @@ from memtrix_as.messages import Message, Place
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 120.0  # seconds that the next message may have to wait for a summary
+PATIENCE = 120.0  # seconds for a summary; messages do not wait for it
 CONDENSED = (
     "This conversation has grown long, so I condensed its older part ({count} messages) into a "
     "summary. `/clear` starts afresh."
@@ -21,9 +21,12 @@ CONDENSED = (
 
 
 async def condense(means: Means, item: Item, _: Lease) -> bool:
-    """Condense the older part of a session, and tell the human; a failure changes nothing."""
+    """Condense the older part of a session, and tell the human; a failure changes nothing.
+
+    It goes on beside the turns of the room: no message waits for it.
+    """
     if await inbox.depth(means.pool, item.lane) > 1:
-        return False  # somebody waits for an answer; the end of that turn asks for this again
+        return False  # asked for once more meanwhile
     agent = await agents.get(means.pool, item.agent)
     place = Place(item.room_id, item.agent)
     account = Account(place, agent.display_name, "condense", item.lane)
@@ -36,13 +39,13 @@ async def condense(means: Means, item: Item, _: Lease) -> bool:
     try:
         summary = await _summary(means, agent.model, model, session, [s.message for s in older])
     except GaveWay:
-        return False  # as above
+        return False  # the end of the next turn asks for this again
     except ModelError as exc:
         log.warning("Session %d could not be condensed: %s", session.id, exc)
         return False
-    await sessions.condense(means.pool, session.id, summary, max(s.id for s in older))
-    if Place(item.room_id, item.agent).among_agents:
-        return False  # nobody reads there
+    done = await sessions.condense(means.pool, session.id, summary, max(s.id for s in older))
+    if not done or Place(item.room_id, item.agent).among_agents:
+        return False  # cleared meanwhile, or nobody reads there
     notice = CONDENSED.format(count=len(older))
     await outbox.say(means.pool, item.lane, place, notice)
     return False

@@ -8,7 +8,7 @@ from memtrix_as.db.inbox import Item
 from memtrix_as.db.queue import Lease
 from memtrix_as.memory.journals import Journals
 
-FAILED = ("failed", "stopped", None)
+FAILED = ("failed", "stopped")
 
 
 async def edit(means: Means, item: Item, _: Lease) -> bool:
@@ -22,7 +22,8 @@ async def edit(means: Means, item: Item, _: Lease) -> bool:
             if target.sender != change.sender:
                 continue
             if target.done:
-                if target.state in FAILED:  # for when it is tried again
+                if target.state in FAILED or (target.state is None and target.given_up):
+                    # For when it is tried again.
                     await corrections.reword(connection, item.id, target.id)
                 continue
             event = await corrections.reword(connection, item.id, target.id)

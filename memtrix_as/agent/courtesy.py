@@ -11,7 +11,7 @@ from memtrix_as.messages import Message, Reply
 
 log = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two looks whether somebody waits, while a model works for nobody
+APART = 0.2  # seconds between two looks at least, however often the bell rings
 
 
 async def reply(
@@ -34,28 +34,38 @@ async def reply(
         elif await overdue.waits(means.pool, alike):
             break
         task = asyncio.create_task(_ask(model, prompt, timeout))
+        disturbance = asyncio.create_task(_until(means, alike, waits=True))
         try:
-            while True:
-                await asyncio.wait({task}, timeout=LOOK)
-                if task.done():
-                    return task.result()
-                if await overdue.waits(means.pool, alike):
-                    log.info("Work of %s in the background lets a human go first", name)
-                    break
+            await asyncio.wait({task, disturbance}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            await disturbance
+            log.info("Work of %s in the background lets a human go first", name)
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            for each in (task, disturbance):
+                each.cancel()
+            await asyncio.gather(task, disturbance, return_exceptions=True)
     raise GaveWay("A human was let go first.")
 
 
 async def _quiet(means: Means, models: Sequence[str], patience: float) -> None:
     """Until nobody waits, for a bounded time."""
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + patience
-    while await overdue.waits(means.pool, models):
-        if clock() > deadline:
-            raise GaveWay("Humans were let go first all the time.")
-        await asyncio.sleep(LOOK)
+    try:
+        async with asyncio.timeout(patience) as deadline:
+            await _until(means, models, waits=False)
+    except TimeoutError:
+        if not deadline.expired():
+            raise  # the database's
+        raise GaveWay("Humans were let go first all the time.") from None
+
+
+async def _until(means: Means, models: Sequence[str], *, waits: bool) -> None:
+    """Until a human waits, or none does: looked at when something was put in line, or done."""
+    with means.stirred.heard() as stirred:
+        while await overdue.waits(means.pool, models) is not waits:
+            await stirred.wait()
+            await asyncio.sleep(APART)
+            stirred.clear()
 
 
 async def _ask(model: NamedModel, prompt: Sequence[Message], timeout: float) -> Reply | None:

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from memtrix_as.agent import errand, retries
 from memtrix_as.config import about
-from memtrix_as.db import consultations, inbox, outbox, queue, turns
+from memtrix_as.db import consultations, inbox, outbox, queue, turns, undeliverable
 from memtrix_as.db.inbox import Item
+from memtrix_as.db.offers import OFFER
 from memtrix_as.db.pool import DOWN, Pool
 from memtrix_as.db.queue import Lease
 from memtrix_as.errors import LostTurn
@@ -88,11 +90,10 @@ class Dispatcher:
                 self._blameless -= {*owed}
 
     async def _handle(self, item: Item, lease: Lease) -> None:
-        if item.gone:
-            if item.kind in {consultations.KIND, errand.KIND}:
-                await self._give_up(item, GONE)
-            else:
-                await inbox.finish(self._pool, item.id, "its agent is gone")
+        if item.gone and item.kind == "invite":
+            item = replace(item, kind="decline", agent="", gone=False)
+        if item.gone and item.kind != OFFER:  # what became of that, its asker says
+            await self._bereft(item)
             return
         if item.attempts > self._attempts:
             log.error("Item %d was given up after %d attempts", item.id, item.attempts - 1)
@@ -111,6 +112,19 @@ class Dispatcher:
         except Exception:  # one turn: whatever breaks in it must not break the lane
             log.exception("Handling %s %d crashed", item.kind, item.id)
             await self._give_up(item, CRASHED)
+
+    async def _bereft(self, item: Item) -> None:
+        """End what waits for an agent that is no more; a human who does is told."""
+        if item.kind in {consultations.KIND, errand.KIND}:
+            await self._give_up(item, GONE)
+            return
+        async with self._pool.acquire() as connection, connection.transaction():
+            if item.kind in {"message", "command"} and await inbox.is_last(connection, item):
+                why = undeliverable.REMOVED
+                await undeliverable.unanswered(
+                    connection, item.room_id, item.agent, item.event_id, why
+                )
+            await inbox.finish(connection, item.id, "its agent is gone")
 
     async def _give_up(self, item: Item, words: str) -> None:
         async with self._pool.acquire() as connection, connection.transaction():

@@ -83,7 +83,7 @@ class Gate:
             told = [text, taint.warning(outside)] if outside else [text]
             known = await approvals.of_call(self.pool, self.message_id, call.id, ordinal)
             if known is None:
-                await self._ask(call, told, wary=bool(outside), ordinal=ordinal)
+                await self._ask(call, told, wary=bool(outside), ordinal=ordinal, each=True)
             return known is None or known.question == self._question(call, told, ordinal)
 
     async def _decided(self, call: ToolCall, tool: Tool) -> str | Leave:
@@ -111,7 +111,7 @@ class Gate:
             effect = tool.effect(values) if tool.effect else None
             warning = taint.warning(outside) if outside else None
             told = [text for text in (effect, asks, warning) if text]
-            await self._ask(call, told, wary=bool(outside))
+            await self._ask(call, told, wary=bool(outside), each=tool.each)
         raise Unanswered(f"{tool.name} waits for a yes")
 
     async def _as_agreed(self, known: Approval, call: ToolCall, tool: Tool) -> str | Leave:
@@ -128,6 +128,8 @@ class Gate:
 
     async def _permitted(self, tool: Tool, *, wary: bool) -> bool:
         """Whether somebody who may still talk to us said "always" here."""
+        if tool.each:
+            return False
         place = self.ctx.place
         by = await permissions.given(self.pool, place.agent, place.room_id, tool.name, wary=wary)
         return by is not None and role(self.config.permissions, by) != "none"
@@ -136,7 +138,9 @@ class Gate:
         agent, inside = self.agent, ordinal > 0
         return redact(questions.question(agent, call.name, call.arguments, told, inside=inside))
 
-    async def _ask(self, call: ToolCall, told: list[str], *, wary: bool, ordinal: int = 0) -> None:
+    async def _ask(
+        self, call: ToolCall, told: list[str], *, wary: bool, each: bool, ordinal: int = 0
+    ) -> None:
         words = await self.hush()
         expires = await approvals.deadline(self.pool, self.config.limits.approval_timeout)
         until = questions.clock(expires, self.config.timezone)
@@ -146,7 +150,7 @@ class Gate:
             call=call,
             asked=self.ctx.sender,
             question=self._question(call, told, ordinal),
-            how=questions.how(call.name, until, asked, inside=ordinal > 0),
+            how=questions.how(call.name, until, asked, each=each),
             expires_at=expires,
             words=words,
             reply_to=self.reply_to,

@@ -72,3 +72,4 @@ class Means:
     colleagues: Callable[[], Sequence[Colleague]] = tuple  # what agents know of each other
     measures: Measures = field(default_factory=Measures)
     answers: Bell = field(default_factory=Bell)  # rung when a human has answered a running call
+    stirred: Bell = field(default_factory=Bell)  # rung when work is put in line, or a lane is done

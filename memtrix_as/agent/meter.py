@@ -37,7 +37,7 @@ class Meter:
     Without limits a call is noted when it has ended, and nothing is waited for. With limits it is
     reserved before, by a guess: so calls in flight count, for each other too, and a limit is
     overshot by one call at most, plus what answers have beyond ANSWER. A call whose process dies
-    counts as it was reserved.
+    counts as it was reserved, or by what is stored of its answer.
     """
 
     def __init__(
@@ -70,6 +70,10 @@ class Meter:
                     log.warning(
                         "models.%s.price: is not set, so what it costs counts for no budget", name
                     )
+
+    async def heal(self) -> None:
+        """Note what calls took that ended right before their process died."""
+        await usage.heal(self._pool)
 
     async def close(self) -> None:
         """Wait a moment for the figures that are still to be noted."""

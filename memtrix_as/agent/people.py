@@ -11,7 +11,7 @@ from typing import Protocol
 from memtrix_as.agent import drafts, errand, names
 from memtrix_as.agent.means import Account, Models, NamedModel
 from memtrix_as.config import Config, role
-from memtrix_as.db import agents, consultations, corrections, inbox
+from memtrix_as.db import agents, consultations, corrections, inbox, undeliverable
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Connection, Pool
 from memtrix_as.errors import ConfigError, HomeserverError, LostTurn, PeopleError
@@ -300,12 +300,15 @@ async def _stop(db: Connection, agent: Agent) -> None:
             await consultations.settle(db, still, "failed", why)
     for item in await inbox.undone(db, agent.name, errand.KIND):
         await errand.say(db, item, agent.display_name, BROKEN_OFF.format(name=agent.display_name))
+    waiting = await undeliverable.waiting(db, agent.name)
     for lane, turn_id, state in await agents.undone(db, agent.name):
         if state == "running":
             await corrections.stop(db, lane, turn_id)
         elif state == "parked":
             await corrections.end(db, turn_id)
     await agents.drop_waiting(db, agent.name)
+    for room_id, event_id in waiting:
+        await undeliverable.unanswered(db, room_id, agent.name, event_id, undeliverable.REMOVED)
 
 
 def found(name: str, everyone: Sequence[Agent]) -> Agent:

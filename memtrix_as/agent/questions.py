@@ -57,10 +57,13 @@ def _told(text: str) -> str:
     return f"➜ {plain(redact(text), MOST_EFFECT)}"
 
 
-def how(tool: str, until: str, asked: str | None, *, inside: bool = False) -> str:
-    """How to answer; `asked` is named where others could take the question for theirs."""
+def how(tool: str, until: str, asked: str | None, *, each: bool = False) -> str:
+    """How to answer; `asked` is named where others could take the question for theirs.
+
+    `each`: it is asked each time.
+    """
     who = f"Only {code(asked)} or an administrator can answer. " if asked else ""
-    if inside:
+    if each:
         ways = f"{BY_CLICK} **yes** or **no**."
         return f"{who}{ways} No answer until {until} is a no."
     return (

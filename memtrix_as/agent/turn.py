@@ -18,7 +18,16 @@ from memtrix_as.agent.outlet import Outlet, ToRoom
 from memtrix_as.agent.people import others
 from memtrix_as.attachments import Attachments
 from memtrix_as.config import redact
-from memtrix_as.db import approvals, consultations, corrections, outbox, sessions, turns
+from memtrix_as.db import (
+    approvals,
+    consultations,
+    corrections,
+    inbox,
+    outbox,
+    sessions,
+    turns,
+    undeliverable,
+)
 from memtrix_as.db.inbox import Item
 from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.db.queue import Lease
@@ -43,7 +52,8 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
     """Answer a message; every way out of here is visible in the room, if we are in it."""
     if not item.present:
         log.info("%s was shown the door of %s: nobody is there to answer", item.agent, item.room_id)
-        return False
+        await _absent(means, item)
+        return True
     incoming = means.read(item.payload, item.agent)
     said, problems = await together.heard(means, item, incoming)
     turn = await turns.begin(means.pool, item, incoming.sender, incoming.place.thread, said)
@@ -58,6 +68,15 @@ async def answer(means: Means, item: Item, lease: Lease) -> bool:
         # The thread for what is not the answer: that of the message, or one that begins at it.
         aside=incoming.place.thread or incoming.event_id, reply_to=reply_to,
     )))  # fmt: skip
+
+
+async def _absent(means: Means, item: Item) -> None:
+    """End a message whose agent is not in its room any more; its human is told."""
+    async with means.pool.acquire() as connection, connection.transaction():
+        await turns.give_up(connection, item.id, undeliverable.ABSENT)
+        if await inbox.is_last(connection, item):
+            why = undeliverable.ABSENT
+            await undeliverable.unanswered(connection, item.room_id, item.agent, item.event_id, why)
 
 
 async def consult(means: Means, item: Item, lease: Lease) -> bool:

@@ -23,6 +23,7 @@ class Target:
     sender: str
     done: bool
     state: str | None  # of its turn, None when that has not begun
+    given_up: bool  # it ended with an error
 
 
 async def of_event(connection: Connection, room_id: str, event_id: str) -> list[Target]:
@@ -46,7 +47,7 @@ async def of_event(connection: Connection, room_id: str, event_id: str) -> list[
     rows = await connection.fetch(
         """
         select i.id, whole.id as turn_id, i.lane, i.agent, i.payload->>'sender' as sender,
-            whole.done_at is not null as done, t.state
+            whole.done_at is not null as done, t.state, whole.error is not null as given_up
         from inbox i join inbox whole on whole.id = coalesce(i.joined_to, i.id)
             left join turns t on t.id = whole.id
         where i.event_id = $1 and i.room_id = $2 and i.kind in ('message', 'command', 'admin')

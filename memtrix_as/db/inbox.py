@@ -12,6 +12,8 @@ from memtrix_as.db.queue import Lease, held
 from memtrix_as.errors import LostTurn
 from memtrix_as.messages import AMONG_AGENTS, AT_TERMINAL
 
+CONDENSING = f"{AMONG_AGENTS}+"  # before a lane: where its sessions are condensed, beside it
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -258,6 +260,18 @@ async def undone(connection: Connection, agent: str, kind: str) -> list[Any]:
         kind,
     )
     return [row["payload"] for row in rows]
+
+
+async def is_last(connection: Connection, item: Item) -> bool:
+    """Whether it is of a human, and no other waits behind it: so many are told of by one."""
+    return not item.hops and not await connection.fetchval(
+        """
+        select exists (select from inbox where lane = $1 and id > $2 and done_at is null
+                       and kind in ('message', 'command') and hops = 0)
+        """,
+        item.lane,
+        item.id,
+    )
 
 
 async def depth(pool: Pool, lane: str) -> int:

@@ -83,8 +83,9 @@ class _Jobs(JobManager):
     when this process ends is taken from it like all else that it was at.
     """
 
-    def __init__(self, connector: Any) -> None:
+    def __init__(self, connector: Any, stirred: Callable[[], None]) -> None:
         super().__init__(connector)
+        self._stirred = stirred
         self._bell = asyncio.Event()
         self._ring: Callable[..., Awaitable[None]] | None = None
         self.connection: Connection = None
@@ -122,6 +123,7 @@ class _Jobs(JobManager):
     async def listen_for_jobs(self, *, on_notification: Any, queues: Any = None) -> None:
         async def ring(**notification: Any) -> None:
             self._bell.set()
+            self._stirred()
             await on_notification(**notification)
 
         self._ring = ring
@@ -139,9 +141,12 @@ class Queue:
 
     def __init__(
         self, dsn: str, pool: Pool, drain: Drain, concurrency: int, queue: str = SERVICE,
-        inherit: Callable[[], None] = lambda: None,
+        inherit: Callable[[], None] = lambda: None, stirred: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """`inherit` is called when another process has died: what it did beside turns is left."""
+        """`inherit` is called when another process has died: what it did beside turns is left.
+
+        `stirred` is called when work was put in line, by whomever, or upkeep may look again.
+        """
         self._pool = pool
         self._inherit = inherit
         self._drain = drain
@@ -156,7 +161,7 @@ class Queue:
                 reconnect_failed=_reconnect,
             )
         )
-        self._jobs = self._app.job_manager = _Jobs(self._app.connector)
+        self._jobs = self._app.job_manager = _Jobs(self._app.connector, stirred)
         self._jobs.free = concurrency
         self._app.task(name="drain", pass_context=True)(self._run)
         self._worker = Worker(

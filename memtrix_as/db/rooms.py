@@ -226,7 +226,9 @@ async def say_encrypted(connection: Connection, room_id: str) -> bool:
 
 async def any_events(pool: Pool) -> bool:
     """Whether anything was ever taken in."""
-    return bool(await pool.fetchval("select exists (select from events)"))
+    return bool(
+        await pool.fetchval("select exists (select from events) or exists (select from rooms)")
+    )
 
 
 async def seen(pool: Pool, event_ids: Sequence[str]) -> set[str]:

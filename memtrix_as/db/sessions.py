@@ -238,11 +238,16 @@ async def status(db: Connection | Pool, agent: str, room_id: str) -> Status:
     return Status(**row)
 
 
-async def condense(pool: Pool, session_id: int, summary: str, upto: int) -> None:
-    """Let `summary` stand for all messages up to the id `upto`."""
-    await pool.execute(
-        "update sessions set summary = $2, condensed_to = $3 where id = $1 and condensed_to < $3",
-        session_id,
-        clean(summary),
-        upto,
+async def condense(pool: Pool, session_id: int, summary: str, upto: int) -> bool:
+    """Let `summary` stand for all messages up to the id `upto`; False where that came too late."""
+    return bool(
+        await pool.fetchval(
+            """
+            update sessions set summary = $2, condensed_to = $3
+            where id = $1 and condensed_to < $3 and ended_at is null returning true
+            """,
+            session_id,
+            clean(summary),
+            upto,
+        )
     )

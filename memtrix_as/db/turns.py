@@ -88,7 +88,8 @@ spoken as (
     order by w.n),
 later as (
     insert into inbox (lane, kind, room_id, agent, payload)
-    select $17, 'condense', $18, $19, jsonb_build_object('session', session_id)
+    select '{inbox.CONDENSING}' || $17, 'condense', $18, $19,
+        jsonb_build_object('session', session_id)
     from ended where $24 returning lane),
 woken as ({queue.waking("later")}),
 {approvals.closing("select id from ended")},

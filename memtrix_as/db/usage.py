@@ -80,7 +80,7 @@ async def reserve(pool: Pool, call: Call, guess: Usage, ceilings: Ceilings, zone
     """Ask for leave to make a call that will take about `guess`.
 
     It is given while less than each ceiling is spent, and `guess` counts as spent from then on,
-    for those that ask next: be it until `record`, or for ever if this process dies. One statement.
+    for those that ask next: until `record`, or `heal` if this process dies. One statement.
     """
     row = await pool.fetchrow(
         """
@@ -138,6 +138,29 @@ async def record(
         estimated,
         failed,
         seconds,
+    )
+
+
+async def heal(pool: Pool) -> None:
+    """Count calls of turns by what they took, where the process died before it had noted that.
+
+    The answer was stored with its figures, and the guess of the reservation still stands. Calls of
+    a turn come one after the other: the answer is what came before the next. It is no harm where
+    somebody is about to note the same.
+    """
+    await pool.execute(
+        """
+        update usage u set prompt_tokens = m.prompt_tokens, cost = m.cost::numeric,
+            completion_tokens = coalesce(m.completion_tokens, 0), ended_at = m.created_at
+        from usage guess cross join lateral (
+            select prompt_tokens, completion_tokens, cost, created_at from messages
+            where turn_id = guess.turn_id and role = 'assistant' and prompt_tokens is not null
+              and created_at >= guess.at order by id limit 1) m
+        where u.id = guess.id and u.ended_at is null
+          and guess.ended_at is null and guess.at > now() - interval '2 days'
+          and not exists (select from usage later where later.turn_id = guess.turn_id
+                          and later.at > guess.at and later.at <= m.created_at)
+        """
     )
 
 

@@ -29,6 +29,7 @@ SETTLED = 2.0  # seconds after which it is either sent or left behind
 # A push to us as we were before may fail only after our ping. Then its first try of a recovery is
 # two seconds later (_Recoverer.recover), when we have looked already.
 ONCE_MORE = 6.0  # seconds from the first look to the second
+TOLD_LATE = timedelta(days=7)
 LATELY = 60.0  # seconds before our look in which that can have happened
 LOOKS = 4
 PAGES = 20  # of 50 events, at most, back in one room
@@ -125,11 +126,19 @@ class CatchUp:
                     found += await self._left_behind(room_id, timeline.get("events", []), since)
         finally:
             await self._client.logout(token)
-        oldest = datetime.now(UTC) - timedelta(hours=self._config.limits.catch_up_hours)
-        late = [e for e in found if e.get("origin_server_ts", 0) / 1000 >= oldest.timestamp()]
+        late = [e for e in found if e.get("origin_server_ts", 0) >= self._oldest]
         if late:
             log.info("Looking at %d events that came while we were away", len(late))
             await self._store.take(late)
+
+    @property
+    def _oldest(self) -> float:
+        """When an event must have been sent to be taken in; as homeservers tell it, in ms.
+
+        What is too late to be answered is told so, for some days.
+        """
+        kept = timedelta(hours=self._config.limits.catch_up_hours) + TOLD_LATE
+        return (datetime.now(UTC) - kept).timestamp() * 1000
 
     async def _missed(
         self, token: str, room_id: str, timeline: Mapping[str, Any]
@@ -141,6 +150,8 @@ class CatchUp:
             ids = [e.get("event_id", "") for e in events]
             if not timeline.get("limited") or await rooms.seen(self._pool, ids) or not start:
                 break
+            if events and events[0].get("origin_server_ts", 0) < self._oldest:
+                break  # what is before it is not taken in
             query = {"dir": "b", "limit": "50", "from": str(start)}
             page = await self._client.ask(token, Path.v3.rooms[room_id].messages, query)
             if not page.get("chunk"):

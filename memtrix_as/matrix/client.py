@@ -57,6 +57,7 @@ class Client:
         self._server = homeserver.address
         self._token = service.as_token
         self._away = False
+        self._lapses = 0  # requests in a row that took too long
         self.returned: Callable[[], None] = lambda: None
         """Called when the homeserver answers again, after it could not be reached."""
         self._api = AppServiceAPI(
@@ -82,8 +83,11 @@ class Client:
         try:
             answer = await _call(api, method, path, content, query, timeout)
         except HomeserverError as exc:
-            self._away = self._away or exc.status in UNREACHED
+            # One that takes too long says nothing about the others.
+            self._lapses = self._lapses + 1 if isinstance(exc.__cause__, TimeoutError) else 0
+            self._away = self._away or (exc.status in UNREACHED and self._lapses != 1)
             raise
+        self._lapses = 0
         if self._away:
             self._away = False
             self.returned()

@@ -89,18 +89,11 @@ class Rooms:
         """Open a room of an agent with the human who was asked about it, and say so."""
         world, human = self._world(), str(item.payload["human"])
         user = next((u for u, name in world.agents.items() if name == item.agent), None)
-        if user is None:
-            return
-        name = world.display_names[item.agent]
-        try:
-            room_id = await self._opened_before(user, item) or await patiently(
-                lambda: self._client.create_room(user, _direct(human, str(item.id)))
-            )
-        except HomeserverError as exc:
-            log.warning("%s cannot open a room: %s", user, exc)
-            words = f"I could not open a room with {plain(name)}: {exc}"
+        name = world.display_names.get(item.agent, item.agent)
+        if user is None or item.gone:
+            words = f"I could not open a room with {plain(name)}: it was removed meanwhile."
         else:
-            words = f"{plain(name)} has invited you: [the room](https://matrix.to/#/{room_id})."
+            words = await self._opened(user, name, human, item)
         asker = str(item.payload["agent"])
         lane = inbox.turns(asker, item.room_id)
         async with self._pool.acquire() as connection, connection.transaction():
@@ -108,6 +101,17 @@ class Rooms:
             await outbox.say(connection, lane, Place(item.room_id, asker), words)
             await queue.wake(connection, lane)
             await inbox.finish(connection, item.id)
+
+    async def _opened(self, user: str, name: str, human: str, item: Item) -> str:
+        """Open it; what has come of that."""
+        try:
+            room_id = await self._opened_before(user, item) or await patiently(
+                lambda: self._client.create_room(user, _direct(human, str(item.id)))
+            )
+        except HomeserverError as exc:
+            log.warning("%s cannot open a room: %s", user, exc)
+            return f"I could not open a room with {plain(name)}: {exc}"
+        return f"{plain(name)} has invited you: [the room](https://matrix.to/#/{room_id})."
 
     async def _opened_before(self, user: str, item: Item) -> str | None:
         """The room that an earlier try has made, if one was cut short."""

@@ -178,7 +178,7 @@ async def _work(
     assert isinstance(chat, TerminalChat)
     handlers = engine.handlers_of(means, keeper.wake)
     dispatcher = Dispatcher(pool, chat, handlers, config.limits.attempts)
-    lanes = Queue(dsn, pool, dispatcher.drain, CONCURRENT, door.room_id)
+    lanes = Queue(dsn, pool, dispatcher.drain, CONCURRENT, door.room_id, stirred=means.stirred.ring)
     expiry = approvals.Expiry(means)
     for close in (keeper.stop, chat.close, lanes.stop, expiry.stop):
         stack.push_async_callback(close)

@@ -92,7 +92,7 @@ def _count(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 
-@tool(confirm=True, alone=True, main=True, confirm_if=_removes)
+@tool(confirm=True, alone=True, main=True, confirm_if=_removes, each=True)
 async def delete_agent(ctx: ToolContext, name: str, purge: bool = False) -> str:
     """Remove an agent. The user is asked first. Its data is archived, unless purge is set.
 

@@ -134,6 +134,19 @@ async def test_a_room_is_offered_and_opened_on_yes(
 
 
 @only("direct")
+async def test_a_yes_to_a_room_with_who_is_gone_is_answered(
+    chat: Chat, stage: Stage, model: ScriptedModel
+) -> None:
+    await make(chat, model)
+    offer = await question(chat, "open a room with you")
+    await stage.database.fetch("update agents set state = 'leaving' where name = 'dennis'")
+    await chat.human.react(chat.room, offer.event_id, "✅")
+    gone = "I could not open a room with **dennis**: it was removed meanwhile."
+    await chat.until(lambda: gone in chat.notices(), "what came of it")
+    assert not await stage.database.fetch("select from inbox where done_at is null")
+
+
+@only("direct")
 async def test_an_offer_is_in_nobodys_way(chat: Chat, model: ScriptedModel) -> None:
     await make(chat, model)
     await question(chat, "open a room with you")

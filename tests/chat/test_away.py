@@ -208,3 +208,19 @@ async def test_it_stops_right_after_the_database_was_away(
     await asyncio.sleep(0.3)
     await stage.database.start()
     await asyncio.wait_for(service.stop(), 15)
+
+
+async def test_what_comes_too_late_is_told_so(
+    chat: Chat, service: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    model.says("Before.")
+    assert await chat.ask("before") == "Before."
+    await service.stop()
+    service.set("limits.catch_up_hours", 0.0005)
+    await chat.send("are you there?")
+    await chat.send("!clear")
+    await asyncio.sleep(3)
+    await service.start()
+    await chat.until(lambda: len(chat.notices()) == 2, "both told")
+    assert {n.partition(" reached")[0] for n in chat.notices()} == {"This message", "This command"}
+    assert len(model.requests) == 1

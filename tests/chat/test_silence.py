@@ -314,3 +314,48 @@ async def test_paths_and_sentences_go_to_the_model(chat: Chat, model: ScriptedMo
     model.default = lambda request: "read"
     for text in ("/etc/hosts is missing", "!statsu is what I typed wrongly", "/memroy"):
         assert await chat.ask(text) == "read"
+
+
+def condensing(request: Request) -> bool:
+    return "Condense the conversation" in request.last_user
+
+
+async def talk_long(service: Service, stage: Stage, model: ScriptedModel) -> Chat:
+    """A chat that is being condensed, by a call that hangs."""
+    service.set("models.test-model.context", 2048)
+    service.set("models.test-model.tools", False)
+    service.set("memory", {"upkeep": "none", "recall_tokens": 0})
+    model.on(condensing).hangs()
+    model.by_default("An answer with many words in it. " * 12)
+    await service.start()
+    chat = await stage.chat()
+    for n in range(20):
+        if any(map(condensing, model.requests)):
+            break
+        await chat.ask(f"question {n}: " + "and some more words " * 15)
+        await asyncio.sleep(0.5)
+    assert sum(map(condensing, model.requests)) == 1
+    return chat
+
+
+async def test_no_message_waits_while_a_billed_model_condenses(
+    stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    stopped.set("models.test-model.price", {"input": 2, "output": 10})
+    chat = await talk_long(stopped, stage, model)
+    model.by_default("At once.")
+    assert await chat.ask("are you there?") == "At once."
+    model.release()
+    model.on(condensing).by_default("A summary.")
+
+
+async def test_condensing_with_ones_own_model_lets_a_message_go_first(
+    stopped: Service, stage: Stage, model: ScriptedModel
+) -> None:
+    chat = await talk_long(stopped, stage, model)
+    model.on(condensing).by_default("A summary.")
+    model.says("An answer.", after=1)
+    await chat.send("are you there?")
+    await model.wait_for_disconnects(1)
+    assert await chat.reply() == "An answer."
+    assert "condensed" in await chat.notice(), "asked for again by the end of that turn"

@@ -8,7 +8,7 @@ import pytest
 
 from memtrix_as.agent.people import People, others
 from memtrix_as.config import Config
-from memtrix_as.db import agents, corrections, inbox, owner
+from memtrix_as.db import agents, corrections, inbox, owner, permissions
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.memory.company import Companies
@@ -208,6 +208,35 @@ async def test_only_its_maker_the_owner_or_an_administrator_has_an_agent_removed
     await house.work()
     assert bool(await house.open_questions()) == may
     assert may or "administrator" in house.room.sent[-1].text
+
+
+async def test_there_is_no_always_for_deleting_agents(pool: Pool, config: Config) -> None:
+    def says(agent: str, messages: Sequence[Message]) -> Message:
+        if first(messages):
+            call = ToolCall("c", "delete_agent", {"name": "Dennis"})
+            return Message("assistant", calls=(call,))
+        return Message("assistant", "Done.")
+
+    house = Household(pool, Path(), says, {"delete_agent": delete_agent}, config)
+    await house.move_in()
+    each = people(pool, config, Doors())
+    house.means.services[People] = each  # type: ignore[index]
+    # As if it had been said where it still could be.
+    async with pool.acquire() as db:
+        await permissions.give(db, "memtrix", ROOM, "delete_agent", ANN, wary=True)
+    for number in range(2):
+        await each.create("Dennis", "Cooking", by=ANN)
+        await house.says("delete him")
+        await house.work()
+        (question,) = await house.open_questions()
+        asked = next(row.text for row in reversed(house.room.sent) if "❓" in row.text)
+        assert "always" not in asked and "answer **yes** or **no**" in asked
+        if not number:
+            await pool.execute("delete from permissions")
+        await house.answers(question, "always")
+        await house.work()
+        assert [agent.name for agent in await each.all()] == ["memtrix"]
+    assert not await pool.fetch("select from permissions")
 
 
 def test_what_an_agent_is_said_to_know_stays_in_its_quotes() -> None:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memtrix_as.db import usage
+from memtrix_as.db import pruning, usage
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.usage import Call, Ceilings, Sum
 from memtrix_as.messages import Usage
@@ -215,3 +216,85 @@ async def test_a_call_is_refused_exactly_when_a_limit_is_spent(
             if end == "finished":
                 await usage.record(pool, made, guess, seconds=0.0)
             spent.append((agent, asked + answered, price or 0))
+
+
+async def test_of_a_process_that_died_right_after_the_answer_what_it_took_counts(
+    pool: Pool,
+) -> None:
+    """The answer is stored with its figures in the commit that ends the turn; then comes a kill."""
+    turn_id = await pool.fetchval(
+        """
+        with agent as (
+            insert into agents (name, user_id, display_name, model, main)
+            values ('memtrix', '@memtrix:hs', 'Memtrix', 'm', true) returning name),
+        item as (
+            insert into inbox (lane, kind, room_id, agent, payload)
+            values ('l', 'message', '!room', 'memtrix', '{}') returning id),
+        session as (
+            insert into sessions (agent, room_id) select name, '!room' from agent returning id)
+        insert into turns (id, session_id, event_id, sender)
+        select item.id, session.id, '$', '@ann:hs' from item, session returning id
+        """
+    )
+
+    async def asks() -> UUID:
+        made = replace(call(), turn_id=turn_id)
+        await usage.reserve(pool, made, Usage(7000, 500, 0.5), NONE, ZONE)
+        return made.id
+
+    async def answers(tokens: int) -> None:
+        await pool.execute(
+            """
+            insert into messages (session_id, turn_id, role, prompt_tokens, completion_tokens, cost)
+            select session_id, id, 'assistant', $2, 1, 0.1 from turns where id = $1
+            """,
+            turn_id,
+            tokens,
+        )
+
+    cut = await asks()  # and its process died before the answer
+    first = await asks()
+    await answers(10)
+    second = await asks()
+    await answers(20)
+    flying = await asks()
+    for _ in range(2):
+        await usage.heal(pool)
+    rows = {row["id"]: row for row in await pool.fetch("select * from usage")}
+    took = [rows[each]["prompt_tokens"] for each in (cut, first, second, flying)]
+    assert took == [7000, 10, 20, 7000]
+    assert [float(rows[each]["cost"]) for each in (first, flying)] == [0.1, 0.5]
+    assert rows[first]["ended_at"] and rows[second]["ended_at"]
+    assert rows[cut]["ended_at"] is None is rows[flying]["ended_at"]
+
+
+async def test_the_sums_are_those_of_the_rows_whatever_happens_at_once(pool: Pool) -> None:
+    zone, agents = "Asia/Kathmandu", [f"a{n}" for n in range(5)]
+    made = [call(agents[n % 5]) for n in range(60)]
+    guess, limits = Usage(7, 3, 0.1), Ceilings(tokens=1e9)
+    await asyncio.gather(*(usage.reserve(pool, each, guess, limits, zone) for each in made))
+    await asyncio.gather(
+        *(usage.record(pool, each, Usage(n, 1, 0.3), seconds=0.0) for n, each in enumerate(made)),
+        *(spend(pool, Usage(100, 0, 0.7), agents[n % 5]) for n in range(40)),
+        pool.execute("delete from usage where id = $1", made[0].id),
+    )
+    await pool.execute("update usage set at = at - interval '1 day' where id = $1", made[1].id)
+    rows = await pool.fetch("select * from usage where id <> $1", made[1].id)
+    for agent in agents:
+        today = await usage.today(pool, agent, zone)
+        own = [row for row in rows if row["agent"] == agent]
+        for of, tokens, cost in (
+            (rows, today.tokens, today.cost), (own, today.agent_tokens, today.agent_cost),
+        ):  # fmt: skip
+            assert tokens == sum(row["prompt_tokens"] + row["completion_tokens"] for row in of)
+            assert cost == float(sum(row["cost"] for row in of))
+
+
+async def test_what_was_spent_before_the_last_days_has_no_sum(pool: Pool) -> None:
+    await spend(pool, Usage(10, 0))
+    await spend_at(pool, datetime.now(UTC) - timedelta(days=100), Usage(5, 0))
+    for table, age in pruning.ages().items():
+        await pruning.prune(pool, table, age)
+    left = await pool.fetch("select agent, tokens::int from usage_sums where tokens <> 0")
+    assert sorted(map(tuple, left)) == [("*", 10), ("memtrix", 10)]
+    assert len(await pool.fetch("select from usage")) == 1
