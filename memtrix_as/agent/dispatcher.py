@@ -1,6 +1,7 @@
 """Drains lanes: takes one item after the other out of the inbox and has it handled."""
 
 import asyncio
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -24,6 +25,8 @@ Handler = Callable[[Item, Lease], Awaitable[bool]]
 
 GIVEN_UP = "I was interrupted {attempts} times while I worked on this, so I stopped trying."
 GONE = "It was removed meanwhile."
+# Errors of files, as of a full disk, are of no database, and tried again they would come for ever.
+FROM_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EISDIR}
 CRASHED = "Something went wrong inside me; the details are in the log."
 
 
@@ -107,9 +110,11 @@ class Dispatcher:
         try:
             if not await handler(item, lease):
                 await inbox.finish(self._pool, item.id)
-        except (LostTurn, *DOWN):
+        except LostTurn:
             raise
-        except Exception:  # one turn: whatever breaks in it must not break the lane
+        except Exception as exc:  # one turn: whatever breaks in it must not break the lane
+            if isinstance(exc, DOWN) and getattr(exc, "errno", None) not in FROM_FILES:
+                raise
             log.exception("Handling %s %d crashed", item.kind, item.id)
             await self._give_up(item, CRASHED)
 

@@ -1,12 +1,13 @@
 """Which ends of an attempt count against a message, and which it has no part in."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
 
-from memtrix_as.agent.dispatcher import Dispatcher
+from memtrix_as.agent.dispatcher import CRASHED, Dispatcher
 from memtrix_as.db import agents, inbox, queue, workers
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
@@ -119,6 +120,14 @@ async def test_a_database_that_goes_away_is_no_fault_of_a_message(turns: Turns) 
         await turns.work()
     assert turns.counted == [1] * (2 * ATTEMPTS + 1)
     assert await turns.direct.fetchval("select error from inbox") is None
+
+
+async def test_a_full_disk_is_told_and_not_taken_for_the_database(direct: Pool) -> None:
+    turns = Turns(direct, direct, failures=[OSError(errno.ENOSPC, "No space left on device")])
+    await turns.work()
+    assert turns.counted == [1]
+    assert CRASHED in await direct.fetchval("select text from outbox")
+    assert await direct.fetchval("select done_at is not null from inbox")
 
 
 async def test_nor_is_one_that_goes_away_while_a_message_is_taken_up(
