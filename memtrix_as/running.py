@@ -5,6 +5,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 
 from memtrix_as import config
@@ -38,6 +39,7 @@ async def main(options: argparse.Namespace) -> int:
     """
     settings = config.load(options.config)
     config.setup_logging(settings)
+    open_many()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -70,6 +72,15 @@ async def main(options: argparse.Namespace) -> int:
         await asyncio.gather(starting, return_exceptions=True)
         await process.stop()
     return 0
+
+
+def open_many() -> None:
+    """Use all the files and connections that the system allows, which lets most have 1024 only.
+
+    Each room that waits for its model takes one, and two while its answer is sent.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _break_off() -> None:

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from memtrix_as.running import open_many
 from tests.rig.database import Database
+
+open_many()  # many tests talk to hundreds at once, and are both ends of that
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from memtrix_as.local import healthy
 from memtrix_as.local.child import spawn
 from memtrix_as.local.ports import free_port
 from tests.rig.image import ROOT, UID, Step, compose, context, steps
-from tests.rig.searxng import installed
+from tests.rig.searxng import installed, own
 
 ONCE = {"migrate", "conduit-ready", "setup"}  # these end, and are healthy by having ended well
 NO_HEALTHCHECK = ONCE | {"conduit"}  # nothing but Conduit is in its image; conduit-ready looks
@@ -273,7 +273,7 @@ async def test_searxng_takes_our_settings(made: Path, http: aiohttp.ClientSessio
     """The real one, started as in its container: our file, the secret from the environment."""
     python, port = await installed(), free_port()
     name, _, secret = (made / "secrets/searxng.env").read_text().strip().partition("=")
-    env = child_environment() | {
+    env = child_environment() | own(made) | {
         name: secret, "SEARXNG_SETTINGS_PATH": str(made / "deploy/searxng.yml"),
         "SEARXNG_PORT": str(port), "SEARXNG_BIND_ADDRESS": "127.0.0.1",
     }  # fmt: skip

@@ -177,7 +177,9 @@ async def test_an_edit_of_a_command_that_was_carried_out_changes_nothing(
 ) -> None:
     done = await house.says("/verbose on")
     failed = await house.says("a message that is given up")
-    await pool.execute("update inbox set attempts = 99 where event_id = $1", failed)
+    await pool.execute(
+        "update inbox set attempts = array_fill(0, array[99]) where event_id = $1", failed
+    )
     await house.work()
     for target in (done, failed):
         new = {"msgtype": "m.text", "body": "other words"}

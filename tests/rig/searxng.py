@@ -75,6 +75,11 @@ class Pages:
         return web.Response(text=texts.get(asked, "{}"), status=status)
 
 
+def own(folder: Path) -> dict[str, str]:
+    """Its cache has a fixed name below TMPDIR, which another user of the machine may have taken."""
+    return {"TMPDIR": str(folder)}
+
+
 class Searxng:
     """The server, with some of the engines `pages`, `dead` (nothing answers there) and `demo`
     (gives results without address and title)."""
@@ -99,7 +104,7 @@ class Searxng:
         settings = self.folder / "settings.yml"
         settings.write_text(json.dumps(self._settings()))  # JSON is YAML
         python = await installed()
-        env = child_environment() | {"SEARXNG_SETTINGS_PATH": str(settings)}
+        env = child_environment() | own(self.folder) | {"SEARXNG_SETTINGS_PATH": str(settings)}
         with (self.folder / "log").open("ab") as log:
             self._child = await spawn(
                 [python, "-m", "searx.webapp"], cwd=self.folder, output=log, env=env
