@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--kill-every", type=float, default=5.0, metavar="S", help="0: never")
     parser.add_argument("--cut-every", type=float, default=7.0, metavar="S", help="0: never")
-    parser.add_argument("--fill-every", type=float, default=11.0, metavar="S", help="0: never")
+    parser.add_argument("--fill-every", type=float, default=0.0, metavar="S")
     parser.add_argument("--pause", type=float, default=1.0, metavar="S", help="between messages")
     parser.add_argument("--latency", type=float, default=1.0, metavar="S", help="of the model")
     parser.add_argument("--what", dest="line", choices=["database", "homeserver", "model"],

@@ -72,7 +72,8 @@ TABLES = {
         where v.audience <> p.audience or v.agent <> p.agent""",
 }
 BROKEN_OFF = "*(broken off)*"  # what there was of an answer, above the notice of the failure
-CHATTER = ("permission to run", "I condensed its older part")
+# What is said while the end of a message is still to come; the last is the notice that it is late.
+CHATTER = ("permission to run", "I condensed its older part", "nothing is lost.")
 EVIDENCE = (
     "select * from turns t join inbox i using (id) where i.room_id = $1 order by id",
     "select * from outbox where room_id = $1 order by id",
