@@ -121,6 +121,7 @@ class Engine:
             dsn, pool, dispatcher.drain, places,
             inherit=self._inherit, stirred=self._means.stirred.ring,
         )  # fmt: skip
+        self._chat.sure = lambda: self._queue.sure
 
     async def watched(self, state: Callable[[], dict[str, bool]]) -> None:
         """Open the port for those who watch, if one is configured; `state`: what else is ready."""

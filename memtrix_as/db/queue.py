@@ -3,21 +3,17 @@
 import asyncio
 import itertools
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 import psycopg
-from procrastinate import App, JobContext, PsycopgConnector, exceptions
-from procrastinate.jobs import Job
-from procrastinate.manager import JobManager
+from procrastinate import App, JobContext, exceptions
 from procrastinate.worker import Worker
-from psycopg_pool import AsyncConnectionPool
 
-from memtrix_as.db import workers
+from memtrix_as.db import jobs, workers
+from memtrix_as.db.jobs import CONTROLS, Jobs
 from memtrix_as.db.pool import DOWN, Connection, Pool
 from memtrix_as.messages import AT_TERMINAL
 
@@ -27,21 +23,16 @@ log = logging.getLogger(__name__)
 # shown nowhere else. So its jobs wait in a queue that is called as its room; a name must be short,
 # since it becomes a part of a channel's.
 SERVICE = "lanes"
-# What overtakes turns must find a place where turns take all of theirs: it waits in another.
-CONTROLS = "controls"
 QUEUE = f"""coalesce(substring(lane from '^[^ ]* ({AT_TERMINAL}[0-9a-f]{{16}})$'),
     case when left(lane, 1) in ('!', '#', '*') then '{CONTROLS}' else '{SERVICE}' end)"""
 CONTROLLING = 50  # places that only controls get
-TOGETHER = 25  # jobs that are fetched at once, where so many places are free
 
 HEARTBEAT = 1.0  # seconds
 STALLED = 6.0  # seconds without a heartbeat after which a worker counts as dead
 GUARD = 1.5  # seconds between two looks for dead workers; a lost connection shows at once
+SURE = 4.0  # seconds after a look for which what we hold is ours: less than others take for death
 
 REST = 4  # seconds that work gets to end when we stop
-
-# The library waits twice as long after each try: minutes, once the database was away for some.
-RECONNECT = 1.0  # seconds after which its tries begin anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,88 +43,8 @@ class Lease:
     worker_id: int
 
 
-# As procrastinate_fetch_job_v2 does it for a single job. A lane has one job that waits at most, so
-# that those which may be fetched are never of the same.
-FETCH = """
-with found as materialized (
-    select id from procrastinate_jobs j
-    where status = 'todo' and queue_name = any(%(queues)s::varchar[])
-      and (scheduled_at is null or scheduled_at <= now())
-      and not exists (select from procrastinate_jobs other
-                      where other.lock = j.lock and other.status = 'doing')
-    order by priority desc, id limit %(most)s for update skip locked)
-update procrastinate_jobs j set status = 'doing', worker_id = %(worker_id)s
-from found where j.id = found.id
-returning j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args,
-    j.scheduled_at, j.queue_name, j.attempts, j.worker_id
-"""
-
-
 Drain = Callable[[str, Lease, Callable[[], bool]], Awaitable[None]]
 """Works on a lane; what it is given last says whether others wait for its place."""
-
-
-class _Jobs(JobManager):
-    """procrastinate's job manager, with two gaps closed, and quicker when much comes at once.
-
-    It looks again when the bell rang during a look, which the worker itself would forget. And a
-    worker enters the table together with the lock that shows it alive, held by `connection`.
-    While turns have all places that are theirs, it looks for controls only. It fetches several
-    jobs at once, and hands them to the worker one after the other: what is fetched and not begun
-    when this process ends is taken from it like all else that it was at.
-    """
-
-    def __init__(self, connector: Any, stirred: Callable[[], None]) -> None:
-        super().__init__(connector)
-        self._stirred = stirred
-        self._bell = asyncio.Event()
-        self._ring: Callable[..., Awaitable[None]] | None = None
-        self.connection: Connection = None
-        self.worker_id: int | None = None
-        self.free = 0  # places for turns
-        self._fetched: deque[Job] = deque()
-
-    @property
-    def full(self) -> bool:
-        return self.free <= 0
-
-    async def register_worker(self) -> int:
-        async with self.connection.transaction():
-            worker_id: int = await self.connection.fetchval(
-                "insert into procrastinate_workers default values returning id"
-            )
-            await workers.lock(self.connection, worker_id)
-        self.worker_id = worker_id
-        self._fetched.clear()  # by the worker before this one
-        return worker_id
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        while not self._fetched:
-            self._bell.clear()
-            wanted = [CONTROLS] if self.full else queues
-            rows = await self.connector.execute_query_all_async(
-                FETCH, queues=wanted, worker_id=worker_id, most=max(1, min(self.free, TOGETHER))
-            )
-            found = map(Job.from_row, rows)
-            self._fetched.extend(sorted(found, key=lambda j: (-j.priority, j.id or 0)))
-            if not rows and not self._bell.is_set():
-                return None
-        return self._fetched.popleft()
-
-    async def listen_for_jobs(self, *, on_notification: Any, queues: Any = None) -> None:
-        async def ring(**notification: Any) -> None:
-            self._bell.set()
-            self._stirred()
-            await on_notification(**notification)
-
-        self._ring = ring
-        # All bells: BELL and the trigger of a lane that is free again name no queue.
-        await super().listen_for_jobs(on_notification=ring, queues=None)
-
-    async def look(self) -> None:
-        """Have the worker look for jobs once more."""
-        if self._ring:
-            await self._ring(channel="", notification={"type": "job_inserted", "job_id": 0})
 
 
 class Queue:
@@ -150,18 +61,8 @@ class Queue:
         self._pool = pool
         self._inherit = inherit
         self._drain = drain
-        self._app = App(
-            connector=PsycopgConnector(
-                conninfo=dsn,
-                min_size=1,
-                max_size=4,
-                pool_factory=_pool_without_checks,
-                configure=_configure,
-                reconnect_timeout=RECONNECT,
-                reconnect_failed=_reconnect,
-            )
-        )
-        self._jobs = self._app.job_manager = _Jobs(self._app.connector, stirred)
+        self._app = App(connector=jobs.connector(dsn))
+        self._jobs = self._app.job_manager = Jobs(self._app.connector, stirred)
         self._jobs.free = concurrency
         self._app.task(name="drain", pass_context=True)(self._run)
         self._worker = Worker(
@@ -178,8 +79,21 @@ class Queue:
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self._begun = asyncio.Event()
+        self._sure_until = 0.0  # on the loop's clock
         self._away = False  # the database
         self.runs = False  # it takes work now
+
+    @property
+    def sure(self) -> bool:
+        """Whether what we work on is still ours, as far as one can know without asking.
+
+        Nobody who has taken it from us shows anything before this is False.
+        """
+        return (
+            self.runs
+            and workers.stands(self._jobs.connection)
+            and asyncio.get_running_loop().time() < self._sure_until
+        )
 
     async def start(self) -> None:
         """It takes work when this returns, if the database is still there."""
@@ -208,6 +122,7 @@ class Queue:
         while not self._stopping:
             try:
                 async with self._pool.acquire() as self._jobs.connection:
+                    self._jobs.worker_id = None
                     await self._recover()
                     if self._away:
                         self._away = False
@@ -233,7 +148,10 @@ class Queue:
         while True:
             await asyncio.sleep(GUARD)
             try:
-                await self._recover()
+                if not await self._recover():
+                    log.warning("Others took this process for dead and go on with its work")
+                    self._worker.stop()  # type: ignore[no-untyped-call]
+                    return
             except (*DOWN, asyncpg.PostgresError) as exc:
                 self._pauses(exc)
                 self._worker.stop()  # type: ignore[no-untyped-call]
@@ -244,10 +162,16 @@ class Queue:
             log.warning("The database is away, work pauses: %s", exc)
         self._away = True
 
-    async def _recover(self) -> None:
-        if await recover(self._jobs.connection, self._jobs.worker_id):
+    async def _recover(self) -> bool:
+        """Look for dead workers; False when we are among them."""
+        asked = asyncio.get_running_loop().time()
+        dead, known = await recover(self._jobs.connection, self._jobs.worker_id)
+        if dead:
             log.info("Another process is gone; its work goes on here")
             self._inherit()
+        ours = known or self._jobs.worker_id is None
+        self._sure_until = asked + SURE if ours else 0.0
+        return ours
 
     async def _run(self, context: JobContext, lane: str) -> None:
         assert context.job.id is not None and context.job.worker_id is not None
@@ -268,22 +192,6 @@ class Queue:
         return was and not self._jobs.full
 
 
-async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    # Each of its statements stands for itself. A job is only a bell: one that a crash of the
-    # database forgets is rung again from inbox and outbox, so it need not wait for the disk.
-    await connection.set_autocommit(True)
-    await connection.execute("set synchronous_commit = off")
-
-
-async def _reconnect(pool: AsyncConnectionPool) -> None:
-    await pool.check()
-
-
-def _pool_without_checks(**options: Any) -> AsyncConnectionPool:
-    # The check is one more round trip at every use; a dead connection shows soon enough.
-    return AsyncConnectionPool(**{**options, "check": None})
-
-
 def held(job: str, worker: str, lock: str = "for share") -> str:
     """SQL that says whether a lease still holds; whatever a worker commits must ask for it."""
     return f"""exists (select from procrastinate_jobs where id = {job} and worker_id = {worker}
@@ -295,15 +203,16 @@ def held(job: str, worker: str, lock: str = "for share") -> str:
 BELL = """pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}')"""
 
 
-async def recover(db: Connection | Pool, own: int | None = None) -> int:
+async def recover(db: Connection | Pool, own: int | None = None) -> tuple[int, bool]:
     """Take the lanes of dead workers from them, and wake every lane that has work waiting.
 
     A worker is dead when nobody holds its lock (its connection is gone) or its heartbeat stopped;
     who asks, as worker `own`, is not. What a dead one still may do afterwards is refused by the
     lease that it no longer has. What it was at may have brought it to a standstill: those attempts
-    count, whatever it says of them when it goes on. Returns how many were dead.
+    count, whatever it says of them when it goes on. Returns how many were dead, and whether `own`
+    is among the workers, as it is until another has taken it for dead.
     """
-    dead = await db.fetch(
+    dead, known = await db.fetchrow(
         """
         with workers as (
             select id, last_heartbeat, exists (
@@ -328,8 +237,10 @@ async def recover(db: Connection | Pool, own: int | None = None) -> int:
             for update of i skip locked),
         counted as (
             update inbox i set attempts = array_replace(attempts, job, -job)
-            from blamed where blamed.id = i.id)
-        delete from procrastinate_workers where id in (select id from dead) returning id
+            from blamed where blamed.id = i.id),
+        buried as (
+            delete from procrastinate_workers where id in (select id from dead) returning id)
+        select (select count(*) from buried), exists (select from workers where id = $3)
         """,
         workers.LOCKS,
         STALLED,
@@ -350,7 +261,7 @@ async def recover(db: Connection | Pool, own: int | None = None) -> int:
         on conflict (queueing_lock) where status = 'todo' do nothing
         """
     )
-    return len(dead)
+    return dead, known
 
 
 async def abort(connection: Connection, lane: str) -> None:

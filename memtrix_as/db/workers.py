@@ -1,5 +1,7 @@
 """Who lives of those that work on this database: each holds a lock while its connection stands."""
 
+import asyncpg
+
 from memtrix_as.db.pool import Connection, Pool
 
 # Two-key advisory locks: this class, and the worker's id.
@@ -25,9 +27,17 @@ async def served(db: Connection | Pool) -> bool:
     )
 
 
+def stands(connection: Connection) -> bool:
+    """Whether a connection is open, as far as is known here; what it locked went with it if not."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it is gone, and its pool has taken it back
+        return False
+
+
 async def unlock(connection: Connection) -> None:
     """Give the lock back, unless it went with its connection."""
-    if not connection.is_closed():
+    if stands(connection):
         await connection.execute("select pg_advisory_unlock_all()")
 
 

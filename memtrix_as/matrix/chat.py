@@ -59,6 +59,7 @@ class MatrixChat:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._courtesies = asyncio.Semaphore(COURTESIES)
+        self.sure: Callable[[], bool] = lambda: True  # that the turns we show are still ours
 
     def stream(self, turn_id: int, place: Place, event_id: str, reply_to: str | None) -> "Stream":
         work = _Work(turn_id, place, self._user_of(place.agent), event_id, reply_to)
@@ -319,7 +320,8 @@ class Stream:
             await self._grown.wait()
             self._grown.clear()
             text, body = await asyncio.to_thread(edited, self._text, work.place.thread)
-            if text == shown:
+            # What comes after the whole answer, sent by whoever took the turn from us, undoes it.
+            if text == shown or not self._chat.sure():
                 continue
             shown = text
             # Not in the outbox: the next edit, or the last one, says the same and more.

@@ -11,8 +11,9 @@ from memtrix_as.agent.dispatcher import CRASHED, Dispatcher
 from memtrix_as.db import agents, inbox, queue, workers
 from memtrix_as.db.agents import Agent
 from memtrix_as.db.inbox import Arrival, Item
+from memtrix_as.db.jobs import FETCH
 from memtrix_as.db.pool import Pool, connect
-from memtrix_as.db.queue import FETCH, Lease
+from memtrix_as.db.queue import Lease
 from memtrix_as.errors import LostTurn
 from tests.faults.relay import Line
 from tests.rig.bench import LANE, MAIN, ROOM, Room, lease, open_room
@@ -184,7 +185,7 @@ async def test_what_brings_a_process_to_a_standstill_counts_when_that_goes_on(
         job = await alive.fetchrow("select id from procrastinate_fetch_job_v2(null, $1)", worker_id)
         assert await inbox.claim(direct, LANE, Lease(job["id"], worker_id))
         await alive.execute("update procrastinate_workers set last_heartbeat = '2020-01-01'")
-        assert await queue.recover(direct) == 1
+        assert await queue.recover(direct) == (1, False)
         await inbox.give_back(direct, [job["id"]])  # it has seen that it lost the turn
         assert await counts(direct) == 1
         await workers.unlock(alive)

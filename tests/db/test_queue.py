@@ -4,12 +4,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
-from memtrix_as.db import queue
+from memtrix_as.db import queue, workers
 from memtrix_as.db.pool import Pool, connect
 from memtrix_as.db.queue import Lease, Queue
+from tests.rig import waiting
 from tests.rig.database import Database
 
 LANES = [f"memtrix !room{n}" for n in range(60)]
@@ -83,3 +85,41 @@ async def test_no_more_is_taken_than_there_are_places(database: Database, pool: 
         drain.go_on.set()
         await until(pool, LEFT, 0)
     assert drain.begun == dict.fromkeys(LANES, 1)
+
+
+LOCKED = "select pid from pg_locks where locktype = 'advisory' and classid = $1::oid"
+
+
+async def test_whose_lock_is_lost_is_sure_of_nothing_until_it_has_a_new_one(
+    database: Database, pool: Pool
+) -> None:
+    one = Queue(database.dsn, pool, Drain(), 5)
+    await one.start()
+    try:
+        await waiting.until(lambda: one.sure, "the worker", 5)
+        holder = partial(pool.fetchval, LOCKED, workers.LOCKS)
+        pid = await waiting.eventually(holder, "its lock", 5)
+        await pool.execute("select pg_terminate_backend($1)", pid)
+        await waiting.until(lambda: not one.sure, "it to know", 1)
+        await waiting.until(lambda: one.sure, "a new one", 10)
+        assert await waiting.eventually(holder, "its new lock", 5) != pid
+    finally:
+        await one.stop()
+
+
+async def test_who_was_taken_for_dead_is_sure_of_nothing_and_begins_anew(
+    database: Database, pool: Pool
+) -> None:
+    drain = Drain()
+    drain.go_on.set()
+    one = Queue(database.dsn, pool, drain, 5)
+    await one.start()
+    try:
+        buried = partial(pool.fetchval, "delete from procrastinate_workers returning id")
+        await waiting.eventually(buried, "the worker", 5)
+        await waiting.until(lambda: not one.sure, "it to know", 5)
+        await waiting.until(lambda: one.sure, "a new one", 10)
+        await queue.wake(pool, LANES[0])
+        await waiting.until(lambda: drain.begun, "its work", 10)
+    finally:
+        await one.stop()

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
+import asyncpg
 import pytest
 
-from memtrix_as.db import queue
+from memtrix_as.db import queue, workers
 from memtrix_as.db.pool import connect
 from memtrix_as.db.queue import Lease, Queue
 from memtrix_as.testing.script import Reply
@@ -92,4 +93,33 @@ async def test_an_edit_on_its_way_does_not_come_after_the_whole_answer(town: Tow
     await until(lambda: f"* {answer}" in bodies(), "the answer", 30)
     await asyncio.sleep(3.5)
     assert "* This answ" in bodies(), "no edit was on its way"
+    assert bodies()[-1] == f"* {answer}"
+
+
+HOLDERS = """
+    select pg_terminate_backend(pid) from pg_locks join procrastinate_jobs j
+        on j.worker_id = objid::bigint and j.status = 'doing' and j.queue_name = 'lanes'
+    where locktype = 'advisory' and classid = $1::oid"""
+
+
+async def test_who_has_lost_a_turn_shows_no_more_of_it(town: Town) -> None:
+    """An edit of the one that lost it, after the whole answer, would leave a piece for good."""
+    answer = "This answers r0m0."
+    slow = Reply(["This ", *answer.removeprefix("This ")], delay=0.5)
+    replies = iter([slow])
+    town.model.default = lambda _: next(replies, Reply([answer]))
+    await town.start()
+    await town.ready()
+    await town.start("worker0")
+    await until(lambda: "Working for the service" in town.text(), "the worker", 30)
+    room = await town.chat()
+    town.homeserver.say(room, HUMAN, "say r0m0")
+    seen = town.homeserver.rooms[room]
+    bodies = lambda: [str(e["content"].get("body")) for e in seen.events]  # noqa: E731
+    await until(lambda: bodies()[-1].startswith("* This"), "a piece of the answer", 30)
+    direct = await asyncpg.connect(town.database.dsn)
+    assert await direct.fetch(HOLDERS, workers.LOCKS)
+    await direct.close()
+    await until(lambda: f"* {answer}" in bodies(), "the answer", 30)
+    await asyncio.sleep(4.0)
     assert bodies()[-1] == f"* {answer}"
