@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import psycopg
-from procrastinate import PsycopgConnector
-from procrastinate.jobs import Job
+from procrastinate import PsycopgConnector, exceptions
+from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from psycopg_pool import AsyncConnectionPool
 
@@ -39,10 +39,11 @@ returning j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.ar
 
 
 class Jobs(JobManager):
-    """procrastinate's job manager, with two gaps closed, and quicker when much comes at once.
+    """procrastinate's job manager, with three gaps closed, and quicker when much comes at once.
 
-    It looks again when the bell rang during a look, which the worker itself would forget. And a
-    worker enters the table together with the lock that shows it alive, held by `connection`.
+    It looks again when the bell rang during a look, which the worker itself would forget. A
+    worker enters the table together with the lock that shows it alive, held by `connection`. And
+    a job whose end cannot be noted, since a connection was cut, is ended later.
     While turns have all places that are theirs, it looks for controls only. It fetches several
     jobs at once, and hands them to the worker one after the other: what is fetched and not begun
     when this process ends is taken from it like all else that it was at.
@@ -57,6 +58,7 @@ class Jobs(JobManager):
         self.worker_id: int | None = None
         self.free = 0  # places for turns
         self._fetched: deque[Job] = deque()
+        self._unended: set[int] = set()  # done, but the table does not say so
 
     @property
     def full(self) -> bool:
@@ -70,6 +72,7 @@ class Jobs(JobManager):
             await workers.lock(self.connection, worker_id)
         self.worker_id = worker_id
         self._fetched.clear()  # by the worker before this one
+        self._unended.clear()
         return worker_id
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
@@ -84,6 +87,24 @@ class Jobs(JobManager):
             if not rows and not self._bell.is_set():
                 return None
         return self._fetched.popleft()
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """A job that could not be ended would block its lane as long as we live: `end` does it."""
+        assert job.id is not None
+        try:
+            await super().finish_job(job, status, delete_job)
+        except exceptions.ConnectorException as exc:
+            if not isinstance(exc.__cause__, psycopg.errors.RaiseException):  # taken from us
+                self._unended.add(job.id)
+
+    async def end(self) -> None:
+        """End those jobs whose end could not be noted at the time."""
+        if ended := [*self._unended]:
+            await self.connection.execute(
+                "delete from procrastinate_jobs where id = any($1) and worker_id = $2",
+                ended, self.worker_id,
+            )  # fmt: skip
+            self._unended.difference_update(ended)
 
     async def listen_for_jobs(self, *, on_notification: Any, queues: Any = None) -> None:
         async def ring(**notification: Any) -> None:

@@ -165,6 +165,7 @@ class Queue:
     async def _recover(self) -> bool:
         """Look for dead workers; False when we are among them."""
         asked = asyncio.get_running_loop().time()
+        await self._jobs.end()
         dead, known = await recover(self._jobs.connection, self._jobs.worker_id)
         if dead:
             log.info("Another process is gone; its work goes on here")

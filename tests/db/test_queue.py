@@ -87,6 +87,10 @@ async def test_no_more_is_taken_than_there_are_places(database: Database, pool: 
     assert drain.begun == dict.fromkeys(LANES, 1)
 
 
+LIBRARYS = """
+    select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()
+        and (query ~* '^listen' or query like '%procrastinate%' and query like '%update%')
+        and pid <> pg_backend_pid()"""
 LOCKED = "select pid from pg_locks where locktype = 'advisory' and classid = $1::oid"
 
 
@@ -123,3 +127,19 @@ async def test_who_was_taken_for_dead_is_sure_of_nothing_and_begins_anew(
         await waiting.until(lambda: drain.begun, "its work", 10)
     finally:
         await one.stop()
+
+
+async def test_a_lane_is_free_again_though_its_end_could_not_be_noted(
+    database: Database, pool: Pool
+) -> None:
+    """The library's connections may be cut, and the one that shows us alive not."""
+    drain = Drain()
+    await queue.wake(pool, LANES[0])
+    async with working(database, pool, drain, 5):
+        await until(pool, DOING, 1)
+        await pool.execute(LIBRARYS)
+        drain.go_on.set()
+        await waiting.until(lambda: not drain.at_once, "the drain to end", 10)
+        await until(pool, LEFT, 0)
+        await queue.wake(pool, LANES[0])
+        await waiting.until(lambda: drain.begun[LANES[0]] > 1, "it to be worked on", 10)
