@@ -1,5 +1,6 @@
 """The values that flow between the parts: frozen, without I/O."""
 
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,6 +82,11 @@ class Reply:
     seconds: float | None = None  # that a call took whose result this is
 
 
+def as_json(value: Any) -> str:
+    """JSON without spaces, as it goes over a wire; ValueError for what is none."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 @dataclass(frozen=True)
 class ToolSpec:
     """What a model is told of a tool; `parameters` is a JSON Schema object."""
@@ -93,6 +99,12 @@ class ToolSpec:
     def length(self) -> int:
         """Characters, about; every turn asks."""
         return len(str(self))
+
+    @cached_property
+    def written(self) -> str:
+        """It as JSON, which every question to a model repeats."""
+        told = {"name": self.name, "description": self.description}
+        return as_json({**told, "parameters": dict(self.parameters)})
 
 
 @dataclass(frozen=True, slots=True)

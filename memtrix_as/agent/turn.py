@@ -183,27 +183,7 @@ class _Work:
             depth=self.depth,
         )  # fmt: skip
         specs = sum(t.spec.length for t in tools.values()) // 4
-        recalled = min(config.memory.recall_tokens, model.context // 8) if self.turn.recall else 0
-        share = context.persona_budget(model.context, specs + recalled)
-        first, company = await self._persona(ctx, share)
-        limit = context.budget(model.context, context.tokens(first) + specs + recalled)
-        session, hits = await asyncio.gather(
-            sessions.load(self.means.pool, self.turn.session_id, limit, self.turn.id),
-            self._remember(recalled, company),
-        )
-        prompt = context.fit(session, first, limit)
-        shown = min((stored.id for stored in session.messages), default=0)
-        await self._see(prompt.messages, model)
-        memory = reminder(hits, self.incoming.place.room_id, recalled, shown)
-        context.remind(prompt.messages, memory)
-        asked_by = 0
-        for stored in session.messages:
-            if stored.turn_id == self.turn.id and stored.message.role == "assistant":
-                asked_by = stored.id
-                self._calls = {call.id: call for call in stored.message.calls}
-                if stored.id > self.turn.said_to:
-                    self._say(stored.message.text)
-                    self._texts.append(stored.message.text)
+        prompt, asked_by = await self._prompt(ctx, model, specs)
         ctx = replace(ctx, history=prompt.messages)
         gate = Gate(
             self.means.pool, config, self.item, self.lease, self.turn.agent_name, ctx,
@@ -226,6 +206,37 @@ class _Work:
         if not loop.unanswered(prompt.messages):
             raise ModelEmpty(EMPTY)
         return None
+
+    async def _prompt(
+        self, ctx: ToolContext, model: NamedModel, specs: int
+    ) -> tuple[context.Prompt, int]:
+        """What the model is shown beside `specs` tokens of tools, and what asks for calls now.
+
+        That is the id of the turn's last message of the model, 0 if there is none.
+        """
+        turn, memory = self.turn, self.means.config.memory
+        recalled = min(memory.recall_tokens, model.context // 8) if turn.recall else 0
+        share = context.persona_budget(model.context, specs + recalled)
+        first, company = await self._persona(ctx, share)
+        limit = context.budget(model.context, context.tokens(first) + specs + recalled)
+        session, hits = await asyncio.gather(
+            sessions.load(self.means.pool, turn.session_id, limit, turn.id),
+            self._remember(recalled, company),
+        )
+        prompt = context.fit(session, first, limit)
+        shown = min((stored.id for stored in session.messages), default=0)
+        await self._see(prompt.messages, model)
+        remembered = reminder(hits, self.incoming.place.room_id, recalled, shown)
+        context.remind(prompt.messages, remembered)
+        asked_by = 0
+        for stored in session.messages:
+            if stored.turn_id == turn.id and stored.message.role == "assistant":
+                asked_by = stored.id
+                self._calls = {call.id: call for call in stored.message.calls}
+                if stored.id > turn.said_to:
+                    self._say(stored.message.text)
+                    self._texts.append(stored.message.text)
+        return prompt, asked_by
 
     async def _persona(self, ctx: ToolContext, limit: int) -> tuple[Message, Company]:
         """The system prompt for those who are present, and who that is."""

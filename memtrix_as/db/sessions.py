@@ -1,5 +1,6 @@
 """Sessions: what an agent and a room have said to each other since the last /clear."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -131,7 +132,7 @@ def in_order(stored: Sequence[Stored], turn_id: int) -> list[Stored]:
 
 def _message(row: Any) -> Message:
     return Message(
-        row["role"],
+        sys.intern(row["role"]),  # type: ignore[arg-type]  # one of four, in all messages
         row["text"],
         row["reasoning"],
         _calls(row["calls"]),

@@ -14,7 +14,7 @@ import httpx2
 import openai
 
 from memtrix_as.errors import ConfigError, ModelBroken, ModelEmpty, ModelError, ModelRefused
-from memtrix_as.messages import Delta, Message, Reply, Usage
+from memtrix_as.messages import Delta, Message, Reply, ToolSpec, Usage
 from memtrix_as.providers import transport, wire
 from memtrix_as.providers.answer import Answer
 from memtrix_as.providers.base import BaseProvider, Request
@@ -28,6 +28,7 @@ LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
 IDLE = 120.0  # seconds between two pieces of an answer
 TAIL = 5.0  # seconds for what may follow the end of an answer, such as the usage
 LISTING = 30.0  # seconds
+JSON = {"Content-Type": "application/json"}
 
 _UNSUPPORTED = "support|unrecogni|unknown|unexpected|permitted|extra|allowed|mandatory|invalid"
 # Parts of a request that some servers refuse: what their complaint speaks of, and what it says.
@@ -158,7 +159,7 @@ class OpenAICompatible(BaseProvider):
         await self._client.close()
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        """The request as it goes over the wire; subclasses add what their servers know."""
+        """What the request says; subclasses add what their servers know."""
         body: dict[str, Any] = {
             "model": request.model,
             "messages": wire.messages(request.messages),
@@ -170,7 +171,7 @@ class OpenAICompatible(BaseProvider):
         if request.max_tokens:
             body["max_tokens"] = request.max_tokens
         if request.tools:
-            body["tools"] = wire.tools(request.tools)
+            body["tools"] = request.tools
         return body
 
     async def _attempt(
@@ -183,10 +184,16 @@ class OpenAICompatible(BaseProvider):
             async with asyncio.timeout_at(deadline):
                 body = await self._body(request)
                 self._leave_out(body, request.model, course)
-                answer = course.answer = Answer(_names(body), _taken(request.messages))
+                tools: Sequence[ToolSpec] = body.pop("tools", ())
+                names = [spec.name for spec in tools]
+                answer = course.answer = Answer(names, _taken(request.messages))
+                # Bytes at once: many at a time wait for their answer, with all that was said.
+                written = wire.written(body, tools)
+                del body
                 stream = await self._client.post(
                     "/chat/completions",
-                    body=body,
+                    content=written,
+                    options={"headers": JSON},
                     # dicts as they came, since models of chunks cost more time than all the rest
                     cast_to=object,
                     stream=True,
@@ -304,10 +311,6 @@ async def _next(chunks: AsyncIterator[object], answer: Answer, limit: float) -> 
 
 async def _one(chunk: object) -> AsyncIterator[object]:
     yield chunk
-
-
-def _names(body: Mapping[str, Any]) -> list[str]:
-    return [tool["function"]["name"] for tool in body.get("tools") or ()]
 
 
 def _taken(history: Sequence[Message]) -> set[str]:

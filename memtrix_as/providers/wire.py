@@ -3,10 +3,10 @@
 import base64
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from memtrix_as.messages import Message, ToolCall, ToolSpec
+from memtrix_as.messages import Message, ToolCall, ToolSpec, as_json
 
 LONGEST = 64  # characters of the name of a tool
 
@@ -28,6 +28,18 @@ def tools(specs: Sequence[ToolSpec]) -> list[dict[str, Any]]:
         }
         for spec in specs
     ]
+
+
+def written(parts: Mapping[str, Any], tools: Sequence[ToolSpec]) -> bytes:
+    """A request with these tools as it goes over the wire; ValueError if it cannot be written.
+
+    They are the larger part of most requests and the same in all: each is written once.
+    """
+    text = as_json(parts)
+    if tools:
+        listed = ",".join(f'{{"type":"function","function":{spec.written}}}' for spec in tools)
+        text = f'{text[:-1]},"tools":[{listed}]}}'
+    return text.encode()
 
 
 def _seen(message: Message) -> Iterator[dict[str, Any]]:
