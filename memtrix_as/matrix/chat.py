@@ -38,6 +38,8 @@ PATIENCE = 0.2  # seconds without an answer after which we show that somebody wo
 OVERTAKING = 3.0  # seconds that what follows an edit waits for it, lest it comes after that
 FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
 COURTESIES = 2  # requests at once that show who works: what is said must not wait for them
+REST = 4.0  # times as long as one took, none follows it: a busy homeserver has enough to do
+LONGEST_REST = 2.0  # seconds
 
 
 class MatrixChat:
@@ -103,9 +105,15 @@ class MatrixChat:
 
         Whose turn has ended before it came to that, is spared it.
         """
-        async with self._courtesies:
+        loop = asyncio.get_running_loop()
+        await self._courtesies.acquire()
+        begun = loop.time()
+        try:
             with suppress(HomeserverError):
                 await request()
+        finally:
+            rest = min(REST * (loop.time() - begun), LONGEST_REST)
+            loop.call_later(rest, self._courtesies.release)
 
     async def close(self) -> None:
         """Wait a moment for what nobody waits for; what is not out then goes after a restart."""
