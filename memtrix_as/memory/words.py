@@ -61,15 +61,18 @@ def telling(found: list[str]) -> list[str]:
     return [word for word in found if word not in _ASKING] or found
 
 
-@lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
     """A word without its English ending (Snowball), so that "painted" meets "painting".
 
     Other languages lose little by it, because question and passage are treated alike;
-    docs/memory.md tells what it brings.
+    docs/memory.md tells what it brings. Numbers and names of parts come as they are: there are
+    ever new ones, and they need not be kept in mind.
     """
-    if not word.isascii() or not word.isalpha():
-        return word
+    return _stem(word) if word.isascii() and word.isalpha() else word
+
+
+@lru_cache(maxsize=20_000)
+def _stem(word: str) -> str:
     return str(snowballstemmer.stemmer("english").stemWord(word))  # keeps state: one per word
 
 
