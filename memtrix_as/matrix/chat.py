@@ -285,6 +285,7 @@ class Stream:
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 log.error("Showing turn %d failed", self._work.turn_id, exc_info=outcome)
+        self._tasks.clear()  # what they were cancelled by holds them, and they hold us
         if self._edit:
             await asyncio.wait({self._edit}, timeout=OVERTAKING)
             self._edit.cancel()

@@ -53,10 +53,13 @@ class Stream(openai.AsyncStream[object]):
     """The SDK's, which reads each event to its end, however far away that is."""
 
     async def _iter_events(self) -> AsyncIterator[Any]:
-        read = self.response.aiter_bytes
-        self.response.aiter_bytes = lambda *size: bounded(read(*size))  # type: ignore[method-assign]
-        async for event in super()._iter_events():
-            yield event
+        response, read = self.response, self.response.aiter_bytes
+        response.aiter_bytes = lambda *size: bounded(read(*size))  # type: ignore[method-assign]
+        try:
+            async for event in super()._iter_events():
+                yield event
+        finally:  # or it would hold itself, and with it the whole question, until it is collected
+            del response.aiter_bytes
 
 
 class _Spread(httpx2.AsyncBaseTransport):
