@@ -38,7 +38,7 @@ PATIENCE = 0.2  # seconds without an answer after which we show that somebody wo
 OVERTAKING = 3.0  # seconds that what follows an edit waits for it, lest it comes after that
 FIRST_TEXT = 0.3  # seconds from the first text to the draft: a short answer needs none
 COURTESIES = 2  # requests at once that show who works: what is said must not wait for them
-REST = 4.0  # times as long as one took, none follows it: a busy homeserver has enough to do
+REST = 12.0  # times as long as one took, none follows it: a busy homeserver has enough to do
 LONGEST_REST = 2.0  # seconds
 
 
