@@ -21,7 +21,7 @@ from memtrix_as.memory.passages import Said
 log = logging.getLogger(__name__)
 
 TOGETHER = 0.2  # seconds in which turns that end are taken as one
-SHARE = 0.2  # of the time may go into indexing: a room with thousands of messages a day waits
+SHARE = 0.1  # of the time may go into indexing while others speak: they are to be answered
 DAYS = 20  # of conversation, indexed between two looks at what waits
 MANY = 200  # passages that wait, from which on progress is told in the log
 TELL_EVERY = 15.0  # seconds
