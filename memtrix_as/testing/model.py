@@ -134,9 +134,12 @@ class ScriptedModel(Script):
                 for _ in range(3):  # a client that is gone must not use up a reply
                     await asyncio.sleep(0)
             return await self._answer(http, request, self._choose(request))
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             self.disconnects += 1
             raise
+        except ConnectionError:
+            self.disconnects += 1
+            return web.Response()  # to nobody
         finally:
             self.in_flight -= 1
             self._change()

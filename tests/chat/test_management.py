@@ -52,6 +52,12 @@ async def test_it_is_found_again_and_nobody_is_asked_twice(
     assert invites == [office.human.user_id, ben.user_id]
 
 
+async def test_an_endless_line_is_refused_and_the_next_one_answered(office: Chat) -> None:
+    refused = await types(office, "agent create Dennis " + "very, very " * 1_000)
+    assert "at most 8,000 characters" in refused and "nothing was done" in refused
+    assert "Dennis" not in await types(office, "agents")
+
+
 @DIRECT
 async def test_when_all_have_left_all_are_asked_again(
     office: Chat, stopped: Service, stage: Stage
