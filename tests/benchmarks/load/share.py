@@ -14,15 +14,25 @@ PERIOD = 0.04  # seconds
 
 
 def keep(share: float, pids: list[int]) -> None:
-    """Do so until we are killed, or they have ended."""
-    while pids:
-        for signum, part in ((signal.SIGCONT, share), (signal.SIGSTOP, 1 - share)):
-            for pid in list(pids):
-                try:
-                    os.kill(pid, signum)
-                except ProcessLookupError:
-                    pids.remove(pid)
-            time.sleep(PERIOD * part)
+    """Do so until we are killed, or they have ended: one after the other within each period.
+
+    Were they to run at the same moments, the machine would be their limit again in these.
+    """
+    part = PERIOD / len(pids)
+    run = min(share * PERIOD, part)
+    while any([_turn(pid, run, part - run) for pid in pids]):
+        pass
+
+
+def _turn(pid: int, run: float, rest: float) -> bool:
+    """Let it run, stop it and wait; whether it is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(run)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(rest)
+        return True
+    return False
 
 
 def main() -> None:
